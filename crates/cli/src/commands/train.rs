@@ -1,0 +1,294 @@
+//! `inception train`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Error, Result};
+use inception_engine::Cpu;
+use inception_image::dataset::OpenOptions;
+use inception_image::{Dataset, PictureError};
+use inception_train::{EpochReport, Observer, Run, RunOptions, StepReport, Trainer};
+
+use crate::fail::usage;
+use crate::job::{self, RecipeOptions};
+use crate::options::{MachineOptions, NetworkOptions};
+use crate::progress::Progress;
+use crate::results::Results;
+use crate::run_folder::{self, Log, Settings};
+use crate::text::{count, grouped, scaled};
+use crate::output::{self, invocation};
+use crate::{data, results};
+
+/// Trains a network on a folder of pictures, or on the built-in Fashion-MNIST
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A folder with a folder of pictures for each class, or with train/ and val/ of such
+    /// folders, or with MNIST's IDX files [default: the built-in Fashion-MNIST pictures]
+    data: Option<PathBuf>,
+    /// A built-in network (`inception networks` lists them), a TOML file, or a model file whose
+    /// weights to start from [default: one that suits the pictures]
+    #[arg(short, long, value_name = "NAME|FILE")]
+    model: Option<String>,
+    /// Folder for the results, new or empty [default: runs/NETWORK-N]
+    #[arg(short, long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Goes on with the run in this folder, after its last whole epoch
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "out", "dialect", "size",
+        "channels", "width", "batch", "learning_rate", "optimizer", "seed", "recipe",
+        "test_fraction", "strict"])]
+    resume: Option<PathBuf>,
+    /// Share of each class set aside for testing, where the folder has no split [default: 0.2]
+    #[arg(long, value_name = "SHARE", help_heading = "Pictures")]
+    test_fraction: Option<f64>,
+    /// Stops at a picture that cannot be read, before training, instead of skipping it
+    #[arg(long, help_heading = "Pictures")]
+    strict: bool,
+    #[command(flatten)]
+    network: NetworkOptions,
+    #[command(flatten)]
+    recipe: RecipeOptions,
+    #[command(flatten)]
+    machine: MachineOptions,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  inception train
+      An Inception v3 scaled to 28×28 learns 10,000 pictures of clothes.
+  inception train photos/
+      Yours: photos/cat/…, photos/dog/…; a fifth of them is kept for testing.
+  inception train photos/ --model inception-v3 --epochs 100 --batch 16
+      The whole network at 299×299; give it thousands of pictures and a night.
+  inception train photos/ --model mine.toml --recipe recipe.toml --out runs/mine
+  inception train --resume runs/mine
+      Goes on where Ctrl-C or a power cut ended it, to the same bits.
+
+The run's folder gets model.safetensors (network, weights, labels and preprocessing in one
+file), report.html, log.jsonl, recipe.toml and a checkpoint. Results depend on the seed, not
+on the number of threads.";
+
+/// What is trained, on what, where to.
+struct Job {
+    trainer: Trainer,
+    data: Dataset,
+    settings: Settings,
+    folder: PathBuf,
+}
+
+/// Trains and shows what came of it.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let cpu = Arc::new(Cpu::new(args.machine.threads())?);
+    let job = match &args.resume {
+        Some(folder) => go_on(args, folder, &cpu)?,
+        None => begin(args, &cpu)?,
+    };
+    introduce(&job, &cpu);
+    let stop = stop_on_interrupt()?;
+    let mut watch = Watch::new(&job, stop)?;
+    let options = RunOptions { folder: &job.folder, workers: cpu.threads(), stop };
+    let ended = job.trainer.train(&job.data, options, &mut watch);
+    watch.progress.end();
+    let ended = ended.map_err(|error| with_remedy(error, &job.folder));
+    watch.tell_skipped();
+    if let Some(error) = watch.failure {
+        return Err(error);
+    }
+    let ended = ended?;
+    if !ended.finished {
+        stopped(&ended.run, &job.folder);
+        return Ok(ExitCode::FAILURE);
+    }
+    let path = job.settings.data.as_deref();
+    Results::new(&ended.run, &job.data, &job.folder, path, &cpu)?.show()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A new run. Its folder is made last, when all else is known to be in order.
+fn begin(args: &Args, cpu: &Arc<Cpu>) -> Result<Job> {
+    let seed = args.recipe.seed.unwrap_or(0);
+    let test_fraction = args.test_fraction.unwrap_or(OpenOptions::default().test_share);
+    if !(test_fraction > 0.0 && test_fraction < 1.0) {
+        return Err(usage(format!("--test-fraction is {test_fraction}; it lies between 0 and 1")));
+    }
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let data = args.data.as_ref().map(absolute);
+    let settings = Settings { data, test_fraction, seed: seed.into(), strict: args.strict };
+    let data = open(&settings, args.data.as_deref(), cpu.threads())?;
+    let look = data::look(&data.train).context("none of the pictures looked at can be read")?;
+    let spec = args.model.as_deref();
+    let net = job::network(spec, &args.network, data.classes.len(), look)?;
+    let input = (net.input.height, net.input.width);
+    let recipe = args.recipe.recipe(args.data.is_none(), input)?;
+    let name = net.name.clone();
+    let model = job::model(spec, net, &data, recipe.seed)?;
+    let toml = recipe.to_toml();
+    let trainer = Trainer::new(model, recipe, Arc::clone(cpu))?;
+    let folder = run_folder::create(args.out.as_deref(), &name)?;
+    settings.save(&folder)?;
+    run_folder::write(&folder, run_folder::RECIPE_FILE, &toml)?;
+    Ok(Job { trainer, data, settings, folder })
+}
+
+/// A run that was interrupted, with the pictures it began with, or where they are now.
+fn go_on(args: &Args, folder: &Path, cpu: &Arc<Cpu>) -> Result<Job> {
+    let settings = Settings::load(folder)?;
+    let path = args.data.as_deref().or(settings.data.as_deref());
+    let data = open(&settings, path, cpu.threads())?;
+    let trainer = job::resume(folder, args.recipe.epochs, Arc::clone(cpu))?;
+    Ok(Job { trainer, data, settings, folder: folder.to_owned() })
+}
+
+fn open(settings: &Settings, path: Option<&Path>, workers: usize) -> Result<Dataset> {
+    let Settings { test_fraction: test_share, seed, strict, .. } = *settings;
+    let mut data = data::open(path, &OpenOptions { test_share, seed, strict })?;
+    if strict && path.is_some() {
+        data.check(strict, workers)?;
+    }
+    Ok(data)
+}
+
+/// What is about to happen.
+fn introduce(job: &Job, cpu: &Cpu) {
+    let Run { net, recipe, history, .. } = job.trainer.run();
+    let input = net.input;
+    if let Ok(graph) = net.graph() {
+        let summary = graph.summary();
+        output::note(&format!(
+            "network   {}, {}×{}×{} to {} classes; {} parameters, {} multiply-adds a picture",
+            net.name,
+            input.channels,
+            input.height,
+            input.width,
+            net.classes,
+            grouped(summary.parameters as u64),
+            scaled(summary.multiply_adds as u64),
+        ));
+    }
+    output::note(&format!(
+        "pictures  {}: {} to learn from, {} to test on",
+        data::name(job.settings.data.as_deref()),
+        grouped(job.data.train.len() as u64),
+        grouped(job.data.test.len() as u64),
+    ));
+    output::note(&format!(
+        "training  {} of batches of {}, {}, learning rate {}, seed {}; {}, {}",
+        count(recipe.epochs as u64, "epoch"),
+        recipe.batch,
+        results::optimizer(recipe),
+        recipe.schedule.learning_rate,
+        recipe.seed,
+        count(cpu.threads() as u64, "thread"),
+        cpu.isa(),
+    ));
+    output::note(&format!("folder    {}", job.folder.display()));
+    match history.len() {
+        0 => output::note(""),
+        done => output::note(&format!("goes on after {}\n", count(done as u64, "epoch"))),
+    }
+}
+
+/// A flag that Ctrl-C sets; the second Ctrl-C ends the program at once.
+fn stop_on_interrupt() -> Result<&'static AtomicBool> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+        output::note("\nending after this step; Ctrl-C again ends at once");
+    })
+    .context("cannot watch for Ctrl-C")?;
+    Ok(&STOP)
+}
+
+/// How to go on after Ctrl-C.
+fn stopped(run: &Run, folder: &Path) {
+    let done = run.history.len();
+    output::note(&format!(
+        "\nstopped; {} of {} are in the checkpoint. To go on:\n  {} train --resume {}",
+        done,
+        count(run.recipe.epochs as u64, "epoch"),
+        invocation(),
+        folder.display(),
+    ));
+}
+
+/// Adds to an error in writing that the run can go on, and how.
+fn with_remedy(error: inception_train::TrainError, folder: &Path) -> Error {
+    use inception_train::{CHECKPOINT_FILE, TrainError};
+    let checkpoint = folder.join(CHECKPOINT_FILE);
+    match error {
+        TrainError::Model(source @ inception_model::ModelError::Write { .. }) => {
+            let error = Error::new(source);
+            if !checkpoint.exists() {
+                return error.context("the run could not begin; make room or choose another --out");
+            }
+            error.context(format!(
+                "the run ended early; make room and go on with `{} train --resume {}`",
+                invocation(),
+                folder.display()
+            ))
+        }
+        other => other.into(),
+    }
+}
+
+/// Shows and logs what the trainer reports.
+struct Watch<'a> {
+    progress: Progress,
+    log: Log,
+    skipped: Vec<String>,
+    failure: Option<Error>,
+    stop: &'a AtomicBool,
+}
+
+impl<'a> Watch<'a> {
+    fn new(job: &Job, stop: &'a AtomicBool) -> Result<Self> {
+        let log = Log::start(&job.folder, &job.trainer.run().history)?;
+        let skipped = job.data.skipped.iter().map(|s| s.error.to_string()).collect();
+        let mut progress = Progress::new();
+        progress.heading();
+        Ok(Self { progress, log, skipped, failure: None, stop })
+    }
+
+    /// Names the pictures that were left out.
+    fn tell_skipped(&self) {
+        const NAMED: usize = 10;
+        if self.skipped.is_empty() {
+            return;
+        }
+        let pictures = count(self.skipped.len() as u64, "picture");
+        output::note(&format!("\n{pictures} could not be read and were skipped:"));
+        for picture in self.skipped.iter().take(NAMED) {
+            output::note(&format!("  {picture}"));
+        }
+        if self.skipped.len() > NAMED {
+            output::note(&format!("  and {} more", self.skipped.len() - NAMED));
+        }
+    }
+}
+
+impl Observer for Watch<'_> {
+    fn step(&mut self, report: &StepReport) {
+        self.progress.step(report);
+    }
+
+    fn evaluating(&mut self, done: usize, of: usize) {
+        self.progress.evaluating(done, of);
+    }
+
+    fn epoch(&mut self, report: &EpochReport) {
+        self.progress.epoch(report);
+        // The trainer knows no log; what went wrong with it is told when it has stopped.
+        if let Err(error) = self.log.add(report) {
+            self.failure = Some(error);
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn skipped(&mut self, picture: &PictureError) {
+        self.skipped.push(picture.to_string());
+    }
+}

@@ -1,0 +1,209 @@
+//! What a training run is made of, from what the command line says and what the pictures are.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use inception_engine::Cpu;
+use inception_image::{Augmentation, Dataset};
+use inception_model::Model;
+use inception_net::Net;
+use inception_net::zoo;
+use inception_train::{CHECKPOINT_FILE, Checkpoint, Recipe, Trainer, untrained};
+
+use crate::data::Look;
+use crate::fail::usage;
+use crate::network;
+use crate::options::{NetworkOptions, Pixels};
+
+/// Side from which on pictures are photographs to be shrunk and cropped, not small pictures of
+/// which every pixel counts: the smallest input of Inception v3.
+const PHOTOGRAPH: usize = 75;
+
+/// The network for photographs where none is asked for: Inception v3 at half its width and at
+/// most 128×128 costs 1/20 of the whole at 299×299, which two cores train on some hundreds of
+/// pictures in minutes instead of hours; and few pictures cannot fill a larger one anyway.
+const DEFAULT_SIDE: usize = 128;
+const DEFAULT_WIDTH: f64 = 0.5;
+
+/// The network to train: the one asked for, else one that suits the pictures. Channels are the
+/// pictures' unless asked for.
+pub fn network(
+    spec: Option<&str>,
+    options: &NetworkOptions,
+    classes: usize,
+    look: Look,
+) -> Result<Net> {
+    let mut options = options.clone();
+    let spec = match spec {
+        Some(spec) => spec,
+        None if look.side < PHOTOGRAPH => {
+            options.size.get_or_insert(Pixels(look.side, look.side));
+            "inception-v3-small"
+        }
+        None => {
+            let side = look.side.min(DEFAULT_SIDE);
+            options.size.get_or_insert(Pixels(side, side));
+            options.width.get_or_insert(DEFAULT_WIDTH);
+            "inception-v3"
+        }
+    };
+    if zoo::names().any(|name| name == spec) {
+        options.channels.get_or_insert(if look.grey { 1 } else { 3 });
+    }
+    network::find(spec, &options, Some(classes))
+}
+
+/// The weights to start from: a model file's, which must know the data's classes, else random.
+pub fn model(spec: Option<&str>, net: Net, data: &Dataset, seed: u32) -> Result<Model> {
+    match spec.filter(|spec| network::is_model_file(Path::new(spec))) {
+        Some(spec) => Ok(Model::load(Path::new(spec))?),
+        None => Ok(untrained(net, data.classes.clone(), seed)?),
+    }
+}
+
+/// What the command line changes of a recipe.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Training")]
+pub struct RecipeOptions {
+    /// How often every training picture is seen
+    #[arg(short, long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Pictures in a step
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Largest learning rate
+    #[arg(long, value_name = "RATE")]
+    pub learning_rate: Option<f64>,
+    /// How gradients change weights: rmsprop as the paper does, or sgd with momentum
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub optimizer: Option<Optimizer>,
+    /// Decides all that is random; the same seed gives the same model, bit by bit
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u32>,
+    /// A TOML file with the whole recipe, such as the recipe.toml of a run; options given beside
+    /// it replace what it says
+    #[arg(long, value_name = "FILE")]
+    pub recipe: Option<std::path::PathBuf>,
+}
+
+/// Optimisers by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs)]
+pub enum Optimizer {
+    Rmsprop,
+    Sgd,
+}
+
+impl RecipeOptions {
+    /// The recipe that results: the file's or, without one, that for the data.
+    pub fn recipe(&self, built_in: bool, input: (usize, usize)) -> Result<Recipe> {
+        let mut recipe = match &self.recipe {
+            Some(path) => read_recipe(path)?,
+            None if built_in => Recipe::small(),
+            None if input.0.min(input.1) < PHOTOGRAPH => Recipe {
+                augmentation: Some(Augmentation::small_pictures()),
+                batch: Recipe::small().batch,
+                ..Recipe::default()
+            },
+            None => Recipe::default(),
+        };
+        recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
+        recipe.batch = self.batch.unwrap_or(recipe.batch);
+        recipe.seed = self.seed.unwrap_or(recipe.seed);
+        if let Some(rate) = self.learning_rate {
+            recipe.schedule.learning_rate = rate;
+        }
+        if let Some(optimizer) = self.optimizer {
+            recipe.optimizer = match optimizer {
+                Optimizer::Rmsprop => Recipe::default().optimizer,
+                Optimizer::Sgd => inception_train::Rule::Sgd { momentum: 0.9, nesterov: false },
+            };
+        }
+        recipe.check().map_err(|error| match &self.recipe {
+            Some(path) => anyhow!(error).context(path.display().to_string()),
+            None => usage(error.to_string()),
+        })?;
+        Ok(recipe)
+    }
+}
+
+fn read_recipe(path: &Path) -> Result<Recipe> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read the recipe {}", path.display()))?;
+    Recipe::from_toml(&text).with_context(|| format!("{} is no usable recipe", path.display()))
+}
+
+/// A trainer at the last whole epoch of the run in a folder. `epochs`, where given, is the new
+/// number of them.
+pub fn resume(folder: &Path, epochs: Option<usize>, cpu: Arc<Cpu>) -> Result<Trainer> {
+    let mut checkpoint = Checkpoint::load(&folder.join(CHECKPOINT_FILE))?;
+    let run = &mut checkpoint.run;
+    let done = run.history.len();
+    run.recipe.epochs = epochs.unwrap_or(run.recipe.epochs);
+    if done >= run.recipe.epochs {
+        return Err(usage(format!(
+            "the run in {} has all its {done} epochs; give more with --epochs N",
+            folder.display()
+        )));
+    }
+    Ok(Trainer::resume(checkpoint, cpu)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(spec: Option<&str>, options: NetworkOptions, side: usize, grey: bool) -> Net {
+        network(spec, &options, 5, Look { side, grey }).unwrap()
+    }
+
+    #[test]
+    fn the_network_suits_the_pictures() {
+        let net = chosen(None, NetworkOptions::default(), 28, true);
+        assert_eq!((net.name.as_str(), net.input.channels), ("inception-v3-small", 1));
+        assert_eq!((net.input.height, net.input.width, net.classes), (28, 28, 5));
+        let net = chosen(None, NetworkOptions::default(), 240, false);
+        assert_eq!((net.name.as_str(), net.input.channels), ("inception-v3", 3));
+        assert_eq!((net.input.height, net.input.width), (128, 128));
+        let net = chosen(None, NetworkOptions::default(), 96, false);
+        assert_eq!((net.input.height, net.input.width), (96, 96));
+    }
+
+    #[test]
+    fn what_is_asked_for_comes_first() {
+        let options = NetworkOptions {
+            size: Some(Pixels(96, 80)),
+            channels: Some(3),
+            ..NetworkOptions::default()
+        };
+        let net = chosen(None, options.clone(), 240, true);
+        assert_eq!((net.input.height, net.input.width, net.input.channels), (96, 80, 3));
+        let net = chosen(Some("googlenet"), NetworkOptions::default(), 28, false);
+        assert_eq!((net.name.as_str(), net.input.height), ("googlenet", 224));
+    }
+
+    #[test]
+    fn small_colour_pictures_are_seen_in_colour() {
+        let net = chosen(None, NetworkOptions::default(), 32, false);
+        assert_eq!(net.input.channels, 3);
+        assert_eq!(net.preprocessing.order, inception_net::preprocessing::ChannelOrder::Rgb);
+    }
+
+    #[test]
+    fn options_replace_parts_of_the_recipe() {
+        let options = RecipeOptions {
+            epochs: Some(3),
+            learning_rate: Some(0.01),
+            optimizer: Some(Optimizer::Sgd),
+            ..RecipeOptions::default()
+        };
+        let recipe = options.recipe(false, (128, 128)).unwrap();
+        assert_eq!((recipe.epochs, recipe.schedule.learning_rate), (3, 0.01));
+        assert!(matches!(recipe.optimizer, inception_train::Rule::Sgd { .. }));
+        assert_eq!(recipe.batch, Recipe::default().batch);
+        let zero = RecipeOptions { epochs: Some(0), ..RecipeOptions::default() };
+        assert!(zero.recipe(true, (28, 28)).unwrap_err().to_string().contains("epochs"));
+    }
+}

@@ -1,0 +1,66 @@
+//! The `inception` command: parses, runs, and turns what went wrong into one message and an exit
+//! code. It is the only crate that prints.
+
+mod commands;
+mod data;
+mod fail;
+mod job;
+mod network;
+mod options;
+mod output;
+mod plot;
+mod progress;
+mod report;
+mod results;
+mod run_folder;
+mod showcase;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use commands::{completions, eval, networks, predict, summary, train};
+
+/// Trains, uses and shows networks of the Inception family, on the CPU.
+#[derive(Parser)]
+#[command(name = "inception", version, after_help = EXAMPLES, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  inception train                             learn the built-in Fashion-MNIST pictures
+  inception train photos/                     learn your own: a folder of pictures per class
+  inception predict runs/inception-v3-1/model.safetensors cat.jpg
+  inception eval runs/inception-v3-1/model.safetensors photos/
+  inception summary inception-v3              every layer with its shape and cost
+
+`inception COMMAND --help` has more of each.
+
+Exit codes: 0 done, 1 something failed, 2 the command line is wrong.";
+
+#[derive(Subcommand)]
+enum Command {
+    Train(Box<train::Args>),
+    Predict(predict::Args),
+    Eval(eval::Args),
+    Summary(summary::Args),
+    Networks(networks::Args),
+    Completions(completions::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Train(args) => train::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Summary(args) => summary::run(&args),
+        Command::Networks(args) => networks::run(&args),
+        Command::Completions(args) => completions::run(&args, &mut Cli::command()),
+    };
+    result.unwrap_or_else(|error| fail::report(&error))
+}

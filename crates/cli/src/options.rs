@@ -1,0 +1,130 @@
+//! Options that several commands share.
+
+use std::str::FromStr;
+
+use clap::Args;
+use inception_engine::Cpu;
+use inception_net::preprocessing::{Preprocessing, Resize};
+use inception_net::zoo::Dialect;
+
+/// Height and width in pixels, written `299` or `299x320`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pixels(pub usize, pub usize);
+
+impl FromStr for Pixels {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let side = |side: &str| side.parse().ok().filter(|&side: &usize| side > 0);
+        let pixels = match text.split_once(['x', '×']) {
+            Some((height, width)) => side(height).zip(side(width)),
+            None => side(text).map(|side| (side, side)),
+        };
+        pixels
+            .map(|(height, width)| Pixels(height, width))
+            .ok_or_else(|| "expected pixels: one number, or HEIGHTxWIDTH as in 299x320".to_owned())
+    }
+}
+
+/// Makes a built-in network differ from its paper's.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Network")]
+pub struct NetworkOptions {
+    /// Whose arithmetic it follows, for networks that several code bases compute differently
+    #[arg(long, value_name = "NAME", value_parser = dialect())]
+    pub dialect: Option<Dialect>,
+    /// Height and width of its input, as 128 or 128x96 [default: the network's own]
+    #[arg(long, value_name = "PIXELS")]
+    pub size: Option<Pixels>,
+    /// Colour channels of its input: 1 for grey, 3 for colour
+    #[arg(long, value_name = "N")]
+    pub channels: Option<usize>,
+    /// Factor of all layers' widths: 0.5 is about a quarter of the cost
+    #[arg(long, value_name = "FACTOR")]
+    pub width: Option<f64>,
+}
+
+impl NetworkOptions {
+    /// The first option that was given, by its name on the command line.
+    pub fn given(&self) -> Option<&'static str> {
+        let given = [
+            (self.dialect.is_some(), "--dialect"),
+            (self.size.is_some(), "--size"),
+            (self.channels.is_some(), "--channels"),
+            (self.width.is_some(), "--width"),
+        ];
+        given.into_iter().find_map(|(given, name)| given.then_some(name))
+    }
+}
+
+/// Names the dialects in help and completions.
+fn dialect() -> impl clap::builder::TypedValueParser<Value = Dialect> {
+    use clap::builder::TypedValueParser;
+    clap::builder::PossibleValuesParser::new(Dialect::ALL.map(Dialect::name))
+        .try_map(|name| name.parse::<Dialect>())
+}
+
+/// Does something else with pictures than the model file says.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Preprocessing (instead of the model's own)")]
+pub struct PreprocessingOptions {
+    /// Size before cropping: none, N for the shorter side, or HEIGHTxWIDTH
+    #[arg(long, value_name = "SIZE", value_parser = resize)]
+    pub resize: Option<Resize>,
+    /// Central part that is used, as 299 or 299x320
+    #[arg(long, value_name = "PIXELS")]
+    pub crop: Option<Pixels>,
+}
+
+impl PreprocessingOptions {
+    /// Puts what was given in the place of the model's own.
+    pub fn apply(&self, preprocessing: &mut Preprocessing) {
+        preprocessing.resize = self.resize.unwrap_or(preprocessing.resize);
+        preprocessing.crop = self.crop.map(|p| (p.0, p.1)).or(preprocessing.crop);
+    }
+}
+
+fn resize(text: &str) -> Result<Resize, String> {
+    if text == "none" {
+        return Ok(Resize::None);
+    }
+    match (text.parse(), text.parse()) {
+        (Ok(side @ 1..), _) => Ok(Resize::Shorter(side)),
+        (_, Ok(Pixels(height, width))) => Ok(Resize::Exact { height, width }),
+        _ => Err("expected none, the shorter side's pixels, or HEIGHTxWIDTH".to_owned()),
+    }
+}
+
+/// How the work is done, never what comes out.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Machine")]
+pub struct MachineOptions {
+    /// Threads that compute; results are the same for any number [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+impl MachineOptions {
+    /// The number asked for, or one for each core.
+    pub fn threads(&self) -> usize {
+        self.threads.map_or_else(Cpu::default_threads, usize::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!("299".parse(), Ok(Pixels(299, 299)));
+        assert_eq!("64x48".parse(), Ok(Pixels(64, 48)));
+        for bad in ["", "0", "x", "3x", "-1", "3x0", "1x2x3", "big"] {
+            assert!(bad.parse::<Pixels>().is_err(), "{bad}");
+        }
+        assert_eq!(resize("none"), Ok(Resize::None));
+        assert_eq!(resize("342"), Ok(Resize::Shorter(342)));
+        assert_eq!(resize("10x20"), Ok(Resize::Exact { height: 10, width: 20 }));
+        assert!(resize("0").is_err() && resize("all").is_err());
+    }
+}

@@ -1,0 +1,25 @@
+/// What can be wrong with a request to the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The weights belong to another network.
+    #[error("the weights do not belong to this network: {0}")]
+    Weights(String),
+    /// A batch whose length is not a whole number of pictures, or that is empty.
+    #[error(
+        "a batch of {values} values is not one or more pictures of {channels}×{height}×{width}; \
+         preprocess the pictures to the network's input size"
+    )]
+    Pictures {
+        /// Values given.
+        values: usize,
+        /// Channels the network takes.
+        channels: usize,
+        /// Rows the network takes.
+        height: usize,
+        /// Columns the network takes.
+        width: usize,
+    },
+    /// Gradients of the logits that do not match the batch of the last forward pass.
+    #[error("backward wants the gradient of each head's logits for the {0} pictures of the last forward pass")]
+    LogitGradients(usize),
+}

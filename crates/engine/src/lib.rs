@@ -1,0 +1,22 @@
+//! A network and its weights as a plan that runs on this CPU, forward and backward.
+//!
+//! [`Inference`] computes logits (or any layer's output) with batch norm folded into the
+//! convolutions; [`Training`] computes the logits of all heads in training mode and the gradient
+//! of every parameter. Both work the same way: [`placement`] decides in which buffer each layer's
+//! output lies (branches write straight into the concatenation they end in), [`memory`] gives
+//! every buffer a place in one arena by its time of life, and running is a walk over a list of
+//! kernel calls. This crate knows no files and no losses.
+
+mod error;
+mod inference;
+mod memory;
+mod placement;
+mod steps;
+mod training;
+
+pub mod reference;
+
+pub use error::EngineError;
+pub use inception_kernels::{Cpu, Isa};
+pub use inference::Inference;
+pub use training::{NormMode, Training};

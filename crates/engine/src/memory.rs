@@ -1,0 +1,131 @@
+//! One arena for all buffers, shared over time.
+
+use std::ops::Range;
+
+use inception_kernels::{Buffer, View, ViewMut};
+
+use crate::placement::{Place, TensorSpec};
+
+/// The steps of a run between which a buffer must keep its contents.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetime {
+    pub first: usize,
+    pub last: usize,
+}
+
+impl Lifetime {
+    /// No step yet.
+    pub const NEVER: Self = Self { first: usize::MAX, last: 0 };
+
+    /// Makes the life include this step.
+    pub fn extend(&mut self, step: usize) {
+        self.first = self.first.min(step);
+        self.last = self.last.max(step);
+    }
+
+    fn meets(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
+/// Memory for a network's buffers, planned for one picture and scaled to the batch.
+pub(crate) struct Arena {
+    specs: Vec<TensorSpec>,
+    /// In values of one picture.
+    offsets: Vec<usize>,
+    per_picture: usize,
+    memory: Buffer,
+    pictures: usize,
+}
+
+impl Arena {
+    /// Plans where each buffer lies: largest first, each at the lowest address that no buffer
+    /// alive at the same time takes.
+    pub fn new(specs: Vec<TensorSpec>, lifetimes: &[Lifetime]) -> Self {
+        let len = |i: usize| specs[i].layout(1).len();
+        let mut order: Vec<usize> = (0..specs.len()).collect();
+        order.sort_by_key(|&i| (std::cmp::Reverse(len(i)), i));
+        let mut offsets = vec![0; specs.len()];
+        let mut placed: Vec<usize> = Vec::new();
+        for &i in &order {
+            let mut taken: Vec<Range<usize>> = placed
+                .iter()
+                .filter(|&&j| lifetimes[i].meets(lifetimes[j]))
+                .map(|&j| offsets[j]..offsets[j] + len(j))
+                .collect();
+            taken.sort_by_key(|range| range.start);
+            let mut offset = 0;
+            for range in taken {
+                if offset + len(i) <= range.start {
+                    break;
+                }
+                offset = offset.max(range.end);
+            }
+            offsets[i] = offset;
+            placed.push(i);
+        }
+        let per_picture = (0..specs.len()).map(|i| offsets[i] + len(i)).max().unwrap_or(0);
+        Self { specs, offsets, per_picture, memory: Buffer::default(), pictures: 0 }
+    }
+
+    /// Makes room for a batch of this many pictures; contents are lost where the number changes.
+    pub fn resize(&mut self, pictures: usize) {
+        if self.memory.len() < self.per_picture * pictures {
+            self.memory = Buffer::zeroed(self.per_picture * pictures);
+        }
+        self.pictures = pictures;
+    }
+
+    /// Bytes of memory a picture takes.
+    pub fn bytes_per_picture(&self) -> usize {
+        self.per_picture * size_of::<f32>()
+    }
+
+    /// One place to read.
+    pub fn read(&self, place: &Place) -> View<'_> {
+        let spec = &self.specs[place.buffer];
+        View::new(&self.memory[self.range(place.buffer)], spec.layout(self.pictures))
+            .blocks(place.first_block, place.channels.blocks())
+    }
+
+    /// One place to write.
+    pub fn write(&mut self, place: &Place) -> ViewMut<'_> {
+        self.access([], place).1
+    }
+
+    /// Some places to read and one, in another buffer, to write.
+    pub fn access<const N: usize>(
+        &mut self,
+        reads: [&Place; N],
+        write: &Place,
+    ) -> ([View<'_>; N], ViewMut<'_>) {
+        let target = self.range(write.buffer);
+        let layout = |place: &Place| self.specs[place.buffer].layout(self.pictures);
+        let (ranges, layouts) =
+            (reads.map(|place| self.range(place.buffer)), reads.map(layout));
+        let write_layout = layout(write);
+        // What is read may lie on both sides of what is written, and two reads may be one buffer.
+        let (below, rest) = self.memory.split_at_mut(target.start);
+        let (written, above) = rest.split_at_mut(target.len());
+        let (below, above) = (&*below, &*above);
+        let view = |i: usize| {
+            let range = ranges[i].clone();
+            let data = if range.end <= target.start {
+                &below[range]
+            } else {
+                assert!(range.start >= target.end, "buffers alive together are disjoint");
+                &above[range.start - target.end..range.end - target.end]
+            };
+            View::new(data, layouts[i]).blocks(reads[i].first_block, reads[i].channels.blocks())
+        };
+        let views = std::array::from_fn(view);
+        let write_view = ViewMut::new(written, write_layout)
+            .blocks(write.first_block, write.channels.blocks());
+        (views, write_view)
+    }
+
+    fn range(&self, buffer: usize) -> Range<usize> {
+        let start = self.offsets[buffer] * self.pictures;
+        start..start + self.specs[buffer].layout(self.pictures).len()
+    }
+}

@@ -1,0 +1,195 @@
+//! Convolution: forward, gradient of the data, gradient of the filters.
+//!
+//! All three are sums of outer products of a few broadcast values with a few vectors, kept in
+//! registers (see `microkernel`). A tile's pixels are any consecutive ones of the batch, across
+//! rows and pictures, so that small pictures and ragged widths fill the registers too. Every sum
+//! is one chain of multiply–adds in a fixed order (input block, row and column of the filter, lane)
+//! whatever the tile, the batch or the number of threads; therefore none of them changes a bit.
+//!
+//! This is direct convolution. Algorithms that need fewer multiplications belong behind
+//! [`Filters`] and [`forward`], which alone decide how weights are packed and used.
+
+mod backward_filters;
+mod filters;
+mod microkernel;
+mod phase;
+mod product;
+mod split;
+
+pub use backward_filters::{Scratch, backward_filters};
+pub use filters::Filters;
+
+use crate::{Border, Cpu, View, ViewMut};
+use filters::Direction;
+use phase::{Phase, axis_phases};
+use product::{Product, Walk};
+
+/// Where a convolution's filters are applied. The output's size is the output view's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Geometry {
+    /// Height and width of a filter.
+    pub kernel: (usize, usize),
+    /// From one window to the next: down, across.
+    pub stride: (usize, usize),
+    /// Rows of zeros above and columns of zeros left of the picture. Those below and to the right
+    /// follow from the output's size.
+    pub padding: (usize, usize),
+}
+
+impl Geometry {
+    /// The border that an input of this height and width needs, so that all windows of an output
+    /// of this height and width lie inside.
+    pub fn input_border(&self, input: (usize, usize), output: (usize, usize)) -> Border {
+        let past = |input: usize, outputs: usize, kernel: usize, stride: usize, padding: usize| {
+            let end = if outputs == 0 { 0 } else { (outputs - 1) * stride + kernel };
+            end.saturating_sub(padding + input)
+        };
+        let Geometry { kernel, stride, padding } = *self;
+        Border {
+            top: padding.0,
+            bottom: past(input.0, output.0, kernel.0, stride.0, padding.0),
+            left: padding.1,
+            right: past(input.1, output.1, kernel.1, stride.1, padding.1),
+        }
+    }
+
+    /// The border that the gradient of an output of this size needs, so that [`backward_data`] can
+    /// compute the gradient of an input of this size.
+    pub fn gradient_border(&self, input: (usize, usize), output: (usize, usize)) -> Border {
+        let reach = |kernel, stride, padding, input, output| {
+            axis_phases(kernel, stride)
+                .map(|axis| axis.reach(input, padding, output))
+                .fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)))
+        };
+        let Geometry { kernel, stride, padding } = *self;
+        let (top, bottom) = reach(kernel.0, stride.0, padding.0, input.0, output.0);
+        let (left, right) = reach(kernel.1, stride.1, padding.1, input.1, output.1);
+        Border { top, bottom, left, right }
+    }
+}
+
+/// What is done with a sum before it is stored.
+#[derive(Clone, Copy, Debug)]
+pub enum Epilogue<'a> {
+    /// Nothing.
+    Store,
+    /// sum + bias or, with `relu`, max(0, sum + bias); NaN stays NaN.
+    Bias {
+        /// One value per lane of the output: blocks × 16, zero in spare lanes.
+        bias: &'a [f32],
+        /// Whether negative values become zero.
+        relu: bool,
+    },
+}
+
+/// y = epilogue(convolution of x), for filters made by [`Filters::forward`]; y's border is zeroed.
+///
+/// Panics where `x` and `y` are not the blocks the filters are made for, of as many pictures, or
+/// `x`'s border is smaller than [`Geometry::input_border`].
+pub fn forward(
+    cpu: &Cpu,
+    x: View,
+    filters: &Filters,
+    geometry: &Geometry,
+    epilogue: Epilogue,
+    y: &mut ViewMut,
+) {
+    let weights = filters.packed_for(cpu, Direction::Forward, geometry, x.blocks, y.blocks);
+    check_views(&x, &y.as_view(), geometry);
+    if let Epilogue::Bias { bias, .. } = epilogue {
+        assert_eq!(bias.len(), y.blocks * crate::LANES, "one bias per lane");
+    }
+    let Geometry { kernel, stride, padding } = *geometry;
+    let walk = |count, padding, stride| Walk {
+        count,
+        origin: -(padding as isize),
+        source_step: stride,
+        first: 0,
+        target_step: 1,
+    };
+    let product = Product {
+        source: x,
+        phase: Phase::whole(kernel),
+        weights,
+        lanes: filters.lanes(),
+        sources: filters.sources(),
+        rows: walk(y.layout.height, padding.0, stride.0),
+        columns: walk(y.layout.width, padding.1, stride.1),
+        epilogue,
+        accumulate: false,
+        border: true,
+    };
+    // SAFETY: filters, sizes and border have been checked.
+    unsafe { product.compute(cpu, y) }
+}
+
+/// dx = (or, if `accumulate`, dx +=) the gradient of the input, for filters made by
+/// [`Filters::backward`] and the gradient `dy` of the output.
+///
+/// Without `accumulate` dx is written whole, its border with zeros, and so are pixels that no
+/// window reaches. Spare lanes of dx stay (or become) zero.
+///
+/// Panics where `dy` and `dx` are not the blocks the filters are made for, of as many pictures, or
+/// `dy`'s border is smaller than [`Geometry::gradient_border`].
+pub fn backward_data(
+    cpu: &Cpu,
+    dy: View,
+    filters: &Filters,
+    geometry: &Geometry,
+    accumulate: bool,
+    dx: &mut ViewMut,
+) {
+    let weights = filters.packed_for(cpu, Direction::Backward, geometry, dy.blocks, dx.blocks);
+    check(&dy, &dx.as_view());
+    let (input, output) = (dx.layout, dy.layout);
+    let border =
+        geometry.gradient_border((input.height, input.width), (output.height, output.width));
+    assert!(output.border.contains(border), "the gradient has the border that windows need");
+    let Geometry { stride, padding, .. } = *geometry;
+    for (i, phase) in filters.phases().enumerate() {
+        let walk = |axis: phase::Axis, size, padding, stride| {
+            let pixels = axis.pixels(size, padding);
+            Walk {
+                count: pixels.count,
+                origin: pixels.origin,
+                source_step: 1,
+                first: pixels.first,
+                target_step: stride,
+            }
+        };
+        let product = Product {
+            source: dy,
+            phase,
+            weights: &weights[filters.stream(&phase, 0)..],
+            lanes: filters.lanes(),
+            sources: filters.sources(),
+            rows: walk(phase.rows, input.height, padding.0, stride.0),
+            columns: walk(phase.columns, input.width, padding.1, stride.1),
+            epilogue: Epilogue::Store,
+            accumulate,
+            border: i == 0 && !accumulate,
+        };
+        if accumulate && phase.taps() == 0 {
+            continue;
+        }
+        // SAFETY: filters, sizes and border have been checked.
+        unsafe { product.compute(cpu, dx) }
+    }
+}
+
+/// Panics where the views are not what they claim to be or a window leaves `x`.
+fn check_views(x: &View, y: &View, geometry: &Geometry) {
+    check(x, y);
+    let (input, output) = (x.layout, y.layout);
+    let border = geometry.input_border((input.height, input.width), (output.height, output.width));
+    assert!(input.border.contains(border), "the input has the border that windows need");
+}
+
+/// Panics where the views are not what they claim to be: their fields are anybody's to set.
+fn check(a: &View, b: &View) {
+    for view in [a, b] {
+        assert_eq!(view.data.len(), view.layout.len(), "a view's data has its layout's length");
+        assert!(view.first_block + view.blocks <= view.layout.blocks, "a view's blocks exist");
+    }
+    assert_eq!(a.layout.pictures, b.layout.pictures, "both have the same pictures");
+}

@@ -1,0 +1,257 @@
+//! A convolution over a grid of pixels, cut into tiles and tasks.
+
+use super::Epilogue;
+use super::microkernel::{MAX_ROWS, Microkernels, Tile};
+use super::phase::Phase;
+use super::split::Split;
+use crate::border::zero_border;
+use crate::threads::Shared;
+use crate::{Cpu, LANES, Layout, View, ViewMut};
+use std::ops::Range;
+
+/// Zeros for sums without bias.
+static ZEROS: [f32; LANES] = [0.0; LANES];
+
+/// How long a task should take, in multiply–adds of whole blocks: some ten microseconds, long
+/// beside its claiming and short beside a layer.
+const TASK: usize = 60_000;
+
+/// Packed weights of at most so many values stay in a core's second-level cache, whatever is read
+/// beside them.
+const RESIDENT: usize = 1 << 16;
+
+/// About so many values of the source stay in or near that cache, while weights stream by.
+const PANEL: usize = 1 << 18;
+
+/// Where along one axis windows lie and results go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walk {
+    /// Results.
+    pub count: usize,
+    /// Where in the source the first result's window starts; the border's pixels count down from
+    /// zero.
+    pub origin: isize,
+    /// From one window to the next.
+    pub source_step: usize,
+    /// Where the first result goes.
+    pub first: usize,
+    /// From one result to the next.
+    pub target_step: usize,
+}
+
+/// One convolution: target = (target +) epilogue(taps · source) at some of the target's pixels.
+pub(super) struct Product<'a> {
+    pub source: View<'a>,
+    pub phase: Phase,
+    /// The phase's packed weights: one stream per group of target blocks.
+    pub weights: &'a [f32],
+    /// Channels of each source block, and their sum.
+    pub lanes: &'a [u8],
+    pub sources: usize,
+    pub rows: Walk,
+    pub columns: Walk,
+    pub epilogue: Epilogue<'a>,
+    pub accumulate: bool,
+    /// Whether the target's border is to be zeroed on the way.
+    pub border: bool,
+}
+
+impl Product<'_> {
+    /// Computes all results.
+    ///
+    /// # Safety
+    /// `weights` and `lanes` are those of the views' blocks, all windows lie inside the source,
+    /// borders included, and all results inside the target; a bias has a value for each of the
+    /// target's lanes.
+    pub unsafe fn compute(&self, cpu: &Cpu, target: &mut ViewMut) {
+        let microkernels = Microkernels::of(cpu.isa());
+        let (first, blocks, layout) = (target.first_block, target.blocks, target.layout);
+        let groups = Split::at_most(blocks, microkernels.max_blocks());
+        let pixels = layout.pictures * self.rows.count * self.columns.count;
+        let tasks = self.tasks(cpu, microkernels, groups, pixels);
+        let borders =
+            if self.border && layout.border != Default::default() { layout.pictures } else { 0 };
+        let shared = Shared::new(target.data);
+        cpu.for_each(borders + tasks.len(), |task| {
+            let Some(task) = task.checked_sub(borders) else {
+                for block in first..first + blocks {
+                    // SAFETY: no other task writes this picture's border.
+                    unsafe { zero_border(shared, &layout, task, block) };
+                }
+                return;
+            };
+            let (group, chunk) = tasks.get(task);
+            let group = groups.part(group);
+            let tiles = Split::at_most(pixels, microkernels.max_rows(group.len()));
+            let tiles_of_chunk = Split { total: tiles.parts, parts: tasks.chunks }.part(chunk);
+            // SAFETY: each task has its own pixels of its own blocks; the rest is the caller's
+            // promise.
+            unsafe {
+                self.tiles(microkernels, shared, &layout, first, group, tiles, tiles_of_chunk)
+            };
+        });
+    }
+
+    /// How to cut the work: several times as many tasks as threads, but none of them tiny.
+    fn tasks(&self, cpu: &Cpu, microkernels: &Microkernels, groups: Split, pixels: usize) -> Tasks {
+        let blocks = groups.total.min(microkernels.max_blocks());
+        let tiles = pixels.div_ceil(microkernels.max_rows(blocks));
+        let steps = self.sources * self.phase.taps();
+        let by_work = (pixels * steps * blocks).div_ceil(TASK);
+        let by_threads = (8 * cpu.threads()).div_ceil(groups.parts.max(1));
+        let chunks = by_work.max(by_threads).min(tiles);
+        let panel = if steps * groups.total * LANES <= RESIDENT {
+            1
+        } else {
+            let windows = pixels * self.rows.source_step * self.columns.source_step;
+            PANEL * chunks / (windows * self.sources).max(1)
+        };
+        Tasks { groups: groups.parts, chunks, panel: panel.clamp(1, chunks.max(1)) }
+    }
+
+    /// Computes some tiles of a group of target blocks (counted within the view).
+    ///
+    /// # Safety
+    /// As for [`Product::compute`]; nobody else uses the tiles' results.
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn tiles(
+        &self,
+        microkernels: &Microkernels,
+        target: Shared,
+        layout: &Layout,
+        first: usize,
+        group: Range<usize>,
+        tiles: Split,
+        range: Range<usize>,
+    ) {
+        let source = &self.source.layout;
+        let kernels = microkernels.convolve[group.len() - 1];
+        let (bias, floor) = match self.epilogue {
+            Epilogue::Store => ((ZEROS.as_ptr(), 0), f32::NEG_INFINITY),
+            Epilogue::Bias { bias, relu } => (
+                (bias[group.start * LANES..group.end * LANES].as_ptr(), LANES),
+                if relu { 0.0 } else { f32::NEG_INFINITY },
+            ),
+        };
+        let stream = group.start * LANES * self.sources * self.phase.taps();
+        let mut tile = Tile {
+            x: [std::ptr::null(); MAX_ROWS],
+            next: [std::ptr::null(); MAX_ROWS],
+            fresh: (
+                self.rows.source_step.min(self.phase.rows.count),
+                self.columns.source_step.min(self.phase.columns.count),
+            ),
+            y: [std::ptr::null_mut(); MAX_ROWS],
+            y_block: layout.block_stride(),
+            weights: self.weights[stream..].as_ptr(),
+            lanes: self.lanes.as_ptr(),
+            blocks: (self.lanes.len(), source.block_stride() as isize),
+            rows: (self.phase.rows.count, source.row_stride() as isize),
+            columns: (self.phase.columns.count, LANES as isize),
+            bias,
+            floor,
+            accumulate: self.accumulate,
+        };
+        let mut pixel =
+            Pixel::new(self, layout, first + group.start, tiles.part(range.start).start);
+        // One tile ahead, so that each knows the windows that come next.
+        let mut next_y = tile.y;
+        for i in range.start..=range.end {
+            tile.x = tile.next;
+            tile.y = next_y;
+            let ahead = if i < range.end { tiles.part(i).len() } else { 0 };
+            for (x, y) in tile.next.iter_mut().zip(&mut next_y).take(ahead) {
+                // A window without taps may lie anywhere, as nothing of it is read.
+                *x = self.source.data.as_ptr().wrapping_offset(pixel.source);
+                // SAFETY: a pixel of the target.
+                *y = unsafe { target.at(pixel.target) };
+                pixel.advance();
+            }
+            if i > range.start {
+                // SAFETY: the caller's promise; `cpu` has the instruction set of its microkernels.
+                unsafe { kernels[tiles.part(i - 1).len() - 1](&tile) };
+            }
+        }
+    }
+}
+
+/// Tasks: each one group of target blocks and one chunk of the pixels. A panel of chunks, whose
+/// source stays in a core's cache, goes through all groups before the next.
+struct Tasks {
+    groups: usize,
+    chunks: usize,
+    panel: usize,
+}
+
+impl Tasks {
+    fn len(&self) -> usize {
+        self.groups * self.chunks
+    }
+
+    /// Group and chunk.
+    fn get(&self, task: usize) -> (usize, usize) {
+        let start = task / (self.groups * self.panel) * self.panel;
+        let task = task - start * self.groups;
+        let panel = self.panel.min(self.chunks - start);
+        (task / panel, start + task % panel)
+    }
+}
+
+/// A position in the sequence of all pictures' results, row by row.
+struct Pixel<'a> {
+    product: &'a Product<'a>,
+    layout: &'a Layout,
+    /// The target's block, counted within the whole tensor.
+    block: usize,
+    picture: usize,
+    row: usize,
+    column: usize,
+    /// Where the window starts in the source.
+    source: isize,
+    /// Where the result's block lies in the target.
+    target: usize,
+}
+
+impl<'a> Pixel<'a> {
+    fn new(product: &'a Product, layout: &'a Layout, block: usize, index: usize) -> Self {
+        let (rows, columns) = (product.rows.count, product.columns.count);
+        let (picture, row) = (index / columns / rows, index / columns % rows);
+        let mut pixel =
+            Self { product, layout, block, picture, row, column: 0, source: 0, target: 0 };
+        pixel.start_row();
+        for _ in 0..index % columns {
+            pixel.advance();
+        }
+        pixel
+    }
+
+    /// Finds the row's first window and result.
+    fn start_row(&mut self) {
+        let Product { source, rows, columns, .. } = self.product;
+        let y = rows.origin + (self.row * rows.source_step) as isize;
+        let picture = source.offset(self.picture, 0, 0, 0) as isize;
+        self.source =
+            picture + y * source.layout.row_stride() as isize + columns.origin * LANES as isize;
+        let y = rows.first + self.row * rows.target_step;
+        self.target = self.layout.offset(self.picture, self.block, y, columns.first);
+    }
+
+    fn advance(&mut self) {
+        let Product { rows, columns, .. } = self.product;
+        self.column += 1;
+        self.source += (columns.source_step * LANES) as isize;
+        self.target += columns.target_step * LANES;
+        if self.column == columns.count {
+            self.column = 0;
+            self.row += 1;
+            if self.row == rows.count {
+                self.row = 0;
+                self.picture += 1;
+            }
+            // Past the last picture this leads nowhere, and nobody goes there.
+            if self.picture < self.layout.pictures {
+                self.start_row();
+            }
+        }
+    }
+}

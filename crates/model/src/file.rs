@@ -1,0 +1,195 @@
+//! Model files and, underneath, safetensors files written so that nothing is ever lost.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use inception_net::Net;
+use inception_net::graph::Graph;
+use safetensors::tensor::{Dtype, SafeTensors, View};
+
+use crate::{ModelError, Weights};
+
+/// What the header's `format` entry says in files this version writes.
+pub const FORMAT: &str = "inception-model/1";
+
+/// A trained network with all that is needed to use it.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The network, its preprocessing included.
+    pub net: Net,
+    /// Its weights.
+    pub weights: Weights,
+    /// A name for each class, in the order of the logits.
+    pub labels: Vec<String>,
+    /// Where the weights came from, as free key–value text.
+    pub provenance: BTreeMap<String, String>,
+}
+
+impl Model {
+    /// Writes the model to one file, which appears whole or not at all.
+    pub fn save(&self, path: &Path) -> Result<(), ModelError> {
+        let header = BTreeMap::from([
+            ("format".to_owned(), FORMAT.to_owned()),
+            ("network".to_owned(), json(&self.net)),
+            ("labels".to_owned(), json(&self.labels)),
+            ("provenance".to_owned(), json(&self.provenance)),
+        ]);
+        let tensors = self.weights.tensors().iter().map(|tensor| {
+            let parameter = &tensor.parameter;
+            (parameter.name.as_str(), parameter.shape.as_slice(), tensor.values.as_slice())
+        });
+        write_tensors(path, header, tensors)
+    }
+
+    /// Reads a model file, strictly: every tensor the network wants, of its shape, and no others.
+    pub fn load(path: &Path) -> Result<Self, ModelError> {
+        let file = TensorFile::read(path)?;
+        let format = file.header("format")?;
+        if format != FORMAT {
+            return Err(ModelError::Version { path: path.to_owned(), found: format.to_owned() });
+        }
+        let net: Net = file.header_json("network")?;
+        let graph = graph_of(&net, path)?;
+        let labels: Vec<String> = file.header_json("labels")?;
+        if labels.len() != net.classes {
+            let (found, wanted) = (labels.len(), net.classes);
+            let reason = format!("{found} labels for {wanted} classes");
+            return Err(ModelError::malformed(path, reason));
+        }
+        let provenance = file.header_json("provenance")?;
+        let weights = Weights::from_named(&graph, file.into_tensors())
+            .map_err(|fault| ModelError::malformed(path, fault))?;
+        Ok(Self { net, weights, labels, provenance })
+    }
+}
+
+fn graph_of(net: &Net, path: &Path) -> Result<Graph, ModelError> {
+    net.graph().map_err(|source| ModelError::Net { path: path.to_owned(), source })
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("plain data is always JSON")
+}
+
+/// The one entry of the safetensors header's own text, a JSON object that holds all of ours: that
+/// header is written in random order, and the same model has to be the same bytes.
+const HEADER: &str = "inception";
+
+/// A safetensors file of `f32` tensors, read into memory.
+pub struct TensorFile {
+    path: PathBuf,
+    header: BTreeMap<String, String>,
+    tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+}
+
+impl TensorFile {
+    /// Reads and checks the file: header, names, offsets, sizes.
+    pub fn read(path: &Path) -> Result<Self, ModelError> {
+        let bytes = fs::read(path)
+            .map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        let malformed = |reason: String| ModelError::malformed(path, reason);
+        let (_, metadata) =
+            SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let parsed = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let mut tensors = Vec::with_capacity(parsed.len());
+        for (name, view) in parsed.iter() {
+            if view.dtype() != Dtype::F32 {
+                return Err(malformed(format!("{name} is {:?}, expected F32", view.dtype())));
+            }
+            let (values, _) = view.data().as_chunks::<4>();
+            let values = values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+            tensors.push((name.to_owned(), view.shape().to_vec(), values));
+        }
+        let header = match metadata.metadata().as_ref().and_then(|texts| texts.get(HEADER)) {
+            Some(text) => serde_json::from_str(text)
+                .map_err(|e| malformed(format!("the `{HEADER}` entry of its header: {e}")))?,
+            None => BTreeMap::new(),
+        };
+        Ok(Self { path: path.to_owned(), header, tensors })
+    }
+
+    /// Text under this key of the header.
+    pub fn header(&self, key: &'static str) -> Result<&str, ModelError> {
+        self.header
+            .get(key)
+            .map(String::as_str)
+            .ok_or_else(|| ModelError::Foreign { path: self.path.clone(), key })
+    }
+
+    /// JSON under this key of the header.
+    pub fn header_json<T: serde::de::DeserializeOwned>(
+        &self,
+        key: &'static str,
+    ) -> Result<T, ModelError> {
+        serde_json::from_str(self.header(key)?)
+            .map_err(|e| ModelError::malformed(&self.path, format!("its `{key}`: {e}")))
+    }
+
+    /// Name, shape and values of every tensor.
+    pub fn into_tensors(self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        self.tensors
+    }
+}
+
+struct Borrowed<'a> {
+    shape: &'a [usize],
+    values: &'a [f32],
+}
+
+impl View for Borrowed<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+    fn data_len(&self) -> usize {
+        size_of_val(self.values)
+    }
+}
+
+/// Writes named tensors and text to a safetensors file, atomically. The same content gives the
+/// same bytes.
+pub fn write_tensors<'a>(
+    path: &Path,
+    header: BTreeMap<String, String>,
+    tensors: impl IntoIterator<Item = (&'a str, &'a [usize], &'a [f32])>,
+) -> Result<(), ModelError> {
+    let tensors =
+        tensors.into_iter().map(|(name, shape, values)| (name, Borrowed { shape, values }));
+    let header = HashMap::from([(HEADER.to_owned(), json(&header))]);
+    let bytes = safetensors::serialize(tensors, Some(header))
+        .map_err(|e| ModelError::Mismatch(e.to_string()))?;
+    write_atomically(path, &bytes)
+        .map_err(|source| ModelError::Write { path: path.to_owned(), source })
+}
+
+/// Puts the bytes at `path` so that at every moment either the old file or the new one stands
+/// there whole: written beside it, synced, renamed over it, the folder synced.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // A fixed kind of name beside the target, so that what a kill leaves behind is recognisable.
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".partial-");
+    // A temporary file is private by default; a model is for whoever the user's umask allows.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    // Not every platform can open a folder; where it can, the rename itself is made durable.
+    if let Ok(folder) = File::open(folder) {
+        folder.sync_all()?;
+    }
+    Ok(())
+}

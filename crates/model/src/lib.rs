@@ -1,0 +1,13 @@
+//! A network's weights, and the one file that holds everything needed to use them.
+//!
+//! A model file is a safetensors file whose header carries the network's description, its
+//! preprocessing and its labels, so nothing about how to use the weights lives elsewhere. This
+//! crate computes nothing.
+
+mod error;
+mod file;
+mod weights;
+
+pub use error::ModelError;
+pub use file::{FORMAT, Model, TensorFile, write_atomically, write_tensors};
+pub use weights::{Tensor, Weights};

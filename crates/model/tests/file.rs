@@ -1,0 +1,161 @@
+//! Model files: what is written is read back to the bit, and nothing else is read at all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use inception_model::{Model, ModelError, TensorFile, Weights, write_atomically, write_tensors};
+use inception_net::graph::Role;
+use inception_net::zoo::{self, Options};
+
+fn model() -> Model {
+    let options = Options { classes: Some(3), width: 0.1, ..Options::default() };
+    let net = zoo::build("inception-v3-small", &options).expect("a network");
+    let weights = Weights::initial(&net.graph().expect("a graph"), 7);
+    let labels = ["a", "b", "c/ü"].map(String::from).to_vec();
+    let provenance = BTreeMap::from([("seed".to_owned(), "7".to_owned())]);
+    Model { net, weights, labels, provenance }
+}
+
+/// What loading a file says, after this change to a sound file's bytes.
+fn fault(change: impl FnOnce(&mut Vec<u8>)) -> ModelError {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    model().save(&path).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    change(&mut bytes);
+    fs::write(&path, bytes).unwrap();
+    Model::load(&path).expect_err("a fault")
+}
+
+/// Replaces text in the header by other text of the same length.
+fn replace(bytes: &mut [u8], from: &str, to: &str) {
+    assert_eq!(from.len(), to.len());
+    let at = bytes.windows(from.len()).position(|w| w == from.as_bytes()).expect("the text");
+    bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+}
+
+#[test]
+fn a_model_comes_back_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let model = model();
+    model.save(&path).unwrap();
+    let read = Model::load(&path).unwrap();
+    assert_eq!(read.net, model.net);
+    assert_eq!(read.weights, model.weights);
+    assert_eq!(read.labels, model.labels);
+    assert_eq!(read.provenance, model.provenance);
+    let first = fs::read(&path).unwrap();
+    read.save(&path).unwrap();
+    assert!(first == fs::read(&path).unwrap(), "the same model is the same bytes");
+}
+
+#[test]
+fn initial_weights_follow_the_description() {
+    let net = zoo::build("inception-v3", &Options::default()).unwrap();
+    let weights = Weights::initial(&net.graph().unwrap(), 1);
+    let weight = weights.get("Mixed_6b.branch7x7_2.conv.weight").unwrap();
+    let std = (weight.values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>()
+        / weight.values.len() as f64)
+        .sqrt();
+    // A normal cut at ±2σ has 0.88 of its standard deviation; torchvision's σ is 0.1.
+    assert!((std - 0.088).abs() < 0.001, "{std}");
+    assert!(weight.values.iter().all(|v| v.abs() <= 0.2));
+    for tensor in weights.tensors() {
+        let expected = match tensor.parameter.role {
+            Role::Weight => continue,
+            Role::Scale | Role::RunningVariance => 1.0,
+            Role::Bias | Role::Shift | Role::RunningMean => 0.0,
+        };
+        assert!(tensor.values.iter().all(|&v| v == expected), "{}", tensor.parameter.name);
+    }
+}
+
+#[test]
+fn every_truncation_is_one_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    model().save(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let cut = folder.path().join("cut.safetensors");
+    for len in (0..bytes.len()).step_by(997).chain([1, 7, 8, 9, bytes.len() - 1]) {
+        fs::write(&cut, &bytes[..len]).unwrap();
+        let message = Model::load(&cut).expect_err("a truncated file").to_string();
+        assert!(message.contains("cut.safetensors") && message.contains("truncated"), "{message}");
+    }
+}
+
+#[test]
+fn damaged_headers_never_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    model().save(&path).unwrap();
+    let sound = fs::read(&path).unwrap();
+    let header = 8 + u64::from_le_bytes(sound[..8].try_into().unwrap()) as usize;
+    for i in (0..8).chain((8..header).step_by(61)) {
+        let mut bytes = sound.clone();
+        bytes[i] ^= 1 << (i % 8);
+        fs::write(&path, bytes).unwrap();
+        // Some flips only change a label; whatever comes, it is an answer.
+        let _ = Model::load(&path);
+    }
+}
+
+#[test]
+fn a_header_that_claims_too_much_is_an_error() {
+    let error = fault(|bytes| bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes()));
+    assert!(matches!(error, ModelError::Malformed { .. }), "{error}");
+}
+
+#[test]
+fn another_version_says_which() {
+    let error = fault(|bytes| replace(bytes, "inception-model/1", "inception-model/9"));
+    assert!(error.to_string().contains("inception-model/9"), "{error}");
+}
+
+#[test]
+fn foreign_tensors_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.safetensors");
+    write_tensors(&path, BTreeMap::new(), [("x", &[2][..], &[1.0, 2.0][..])]).unwrap();
+    let error = Model::load(&path).expect_err("not a model");
+    assert!(matches!(error, ModelError::Foreign { .. }), "{error}");
+    assert_eq!(TensorFile::read(&path).unwrap().into_tensors()[0].2, [1.0, 2.0]);
+}
+
+#[test]
+fn weights_that_do_not_fit_are_listed() {
+    let model = model();
+    let graph = model.net.graph().unwrap();
+    let mut tensors: Vec<_> = model
+        .weights
+        .tensors()
+        .iter()
+        .map(|t| (t.parameter.name.clone(), t.parameter.shape.clone(), t.values.clone()))
+        .collect();
+    tensors[0].1.reverse();
+    let missing = tensors.pop().unwrap().0;
+    tensors.push(("stranger".to_owned(), vec![1], vec![0.0]));
+    let message = Weights::from_named(&graph, tensors).expect_err("a misfit").to_string();
+    for part in [&missing, " is missing", "stranger is left over", "has shape"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_failed_write_leaves_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    write_atomically(&path, b"old").unwrap();
+    // A folder in the file's place cannot be renamed over.
+    let taken = folder.path().join("taken");
+    fs::create_dir(&taken).unwrap();
+    fs::write(taken.join("inside"), b"kept").unwrap();
+    assert!(write_atomically(&taken, b"new").is_err());
+    assert_eq!(fs::read(taken.join("inside")).unwrap(), b"kept");
+    assert!(write_atomically(Path::new("no/such/folder/file"), b"new").is_err());
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    let left = fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 2, "no partial file is left behind");
+}

@@ -1,0 +1,36 @@
+//! How a network learns: loss, optimisers, schedules, averages, checkpoints.
+//!
+//! A [`Trainer`] follows a [`Recipe`], which is plain data, and tells an [`Observer`] what happens;
+//! a [`Predictor`] asks a network about pictures, for prediction and evaluation alike. Everything
+//! a run does is decided by its seed and its data: the weights come out the same to the bit for
+//! any number of threads, interrupted or not. This crate reads no pictures itself, writes nothing
+//! but the run's checkpoint and model, and prints nothing.
+
+mod average;
+mod checkpoint;
+mod diagnosis;
+mod error;
+mod gradient;
+mod loss;
+mod optimizer;
+mod predictor;
+mod recipe;
+mod report;
+mod schedule;
+mod trainer;
+
+#[cfg(test)]
+mod tiny;
+
+pub use average::Average;
+pub use checkpoint::{Checkpoint, Run};
+pub use diagnosis::Origin;
+pub use error::TrainError;
+pub use gradient::{add_weight_decay, clip, global_norm};
+pub use loss::{HeadLoss, Targets, softmax_cross_entropy};
+pub use optimizer::{Optimizer, Rule, Slot};
+pub use predictor::{Answer, Predictor};
+pub use recipe::Recipe;
+pub use report::{EpochReport, Observer, StepReport};
+pub use schedule::{Decay, Schedule};
+pub use trainer::{CHECKPOINT_FILE, Ended, MODEL_FILE, RunOptions, Trainer, untrained};

@@ -1,0 +1,277 @@
+//! Whole runs on a tiny network.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Witness, cpu, data, essence, model, recipe, samples, train};
+use inception_image::Sample;
+use inception_image::dataset::Source;
+use inception_model::Model;
+use inception_train::{
+    CHECKPOINT_FILE, Checkpoint, MODEL_FILE, Origin, Predictor, Recipe, TrainError, Trainer,
+};
+use tempfile::tempdir;
+
+fn checkpoint(folder: &Path) -> Checkpoint {
+    Checkpoint::load(&folder.join(CHECKPOINT_FILE)).unwrap()
+}
+
+/// A whole run; its folder's checkpoint and model.
+fn outcome(recipe: &Recipe, threads: usize, workers: usize) -> (Checkpoint, Model) {
+    let folder = tempdir().unwrap();
+    let trainer = Trainer::new(model(), recipe.clone(), cpu(threads)).unwrap();
+    let mut witness = Witness::default();
+    let ended = train(trainer, &data(), folder.path(), workers, &mut witness).unwrap();
+    let checkpoint = checkpoint(folder.path());
+    assert!(ended.finished);
+    assert_eq!(ended.run, checkpoint.run);
+    (checkpoint, Model::load(&folder.path().join(MODEL_FILE)).unwrap())
+}
+
+#[test]
+fn learns_and_says_how() {
+    let folder = tempdir().unwrap();
+    let trainer = Trainer::new(model(), recipe(16), cpu(2)).unwrap();
+    let mut witness = Witness::default();
+    let ended = train(trainer, &data(), folder.path(), 1, &mut witness).unwrap();
+    assert_eq!(ended.run.history, witness.epochs);
+    let (first, last) = (&witness.epochs[0], &witness.epochs[15]);
+    assert!(last.test_top1 >= Some(0.9), "{last:?}");
+    assert!(last.objective < first.objective && last.train_loss < first.train_loss);
+    assert_eq!(last.test_top5, None);
+
+    // 102 pictures in batches of 16: the ragged rest is left out.
+    assert_eq!(witness.steps.len(), 16 * 6);
+    let step = &witness.steps[8];
+    assert_eq!((step.epoch, step.epochs, step.step, step.steps), (2, 16, 3, 6));
+    let rates: Vec<f64> = witness.steps.iter().map(|step| step.learning_rate).collect();
+    assert_eq!(rates[8], recipe(16).schedule.at(1.0 + 2.0 / 6.0, 16.0));
+
+    // What is saved is what was evaluated.
+    let model = Model::load(&folder.path().join(MODEL_FILE)).unwrap();
+    let mut predictor = Predictor::new(&model.net, &model.weights, cpu(1)).unwrap();
+    let pipeline = predictor.pipeline(data().test, 0).unwrap();
+    let mut order = Vec::new();
+    let evaluation = predictor.evaluate(&pipeline, 2, |i, _| order.push(i)).unwrap();
+    assert_eq!(Some(evaluation.loss()), last.test_loss);
+    assert_eq!(Some(evaluation.top1()), last.test_top1);
+    assert_eq!(order, (0..33).collect::<Vec<_>>());
+}
+
+#[test]
+fn same_bits_for_any_number_of_threads() {
+    let (one, two) = (outcome(&recipe(2), 1, 1), outcome(&recipe(2), 2, 3));
+    assert_eq!(essence(&one.0), essence(&two.0));
+    assert_eq!(one.1.weights, two.1.weights);
+    assert_eq!(one.1.provenance, two.1.provenance);
+    let other_seed = outcome(&Recipe { seed: 8, ..recipe(2) }, 2, 1);
+    assert_ne!(one.1.weights, other_seed.1.weights);
+}
+
+/// A run interrupted by `witness` and resumed, beside one that never was.
+fn interrupted(mut witness: Witness, epochs_done: usize) {
+    let folder = tempdir().unwrap();
+    let trainer = Trainer::new(model(), recipe(4), cpu(1)).unwrap();
+    let ended = train(trainer, &data(), folder.path(), 1, &mut witness).unwrap();
+    assert!(!ended.finished);
+    assert_eq!(ended.run.history.len(), epochs_done);
+    let halfway = checkpoint(folder.path());
+    assert_eq!(ended.run, halfway.run);
+
+    let trainer = Trainer::resume(halfway, cpu(2)).unwrap();
+    let mut rest = Witness::default();
+    let ended = train(trainer, &data(), folder.path(), 2, &mut rest).unwrap();
+    assert!(ended.finished);
+    assert_eq!(rest.epochs.len(), 4 - epochs_done);
+    let (whole, whole_model) = outcome(&recipe(4), 1, 1);
+    assert_eq!(essence(&checkpoint(folder.path())), essence(&whole));
+    let resumed_model = Model::load(&folder.path().join(MODEL_FILE)).unwrap();
+    assert_eq!(resumed_model.weights, whole_model.weights);
+}
+
+#[test]
+fn a_run_stopped_after_an_epoch_goes_on_as_if_it_had_not_been() {
+    interrupted(Witness { stop_after_epoch: 2, ..Witness::default() }, 2);
+}
+
+#[test]
+fn a_run_stopped_within_an_epoch_goes_on_from_its_start() {
+    interrupted(Witness { stop_at: Some((2, 3)), ..Witness::default() }, 1);
+    interrupted(Witness { stop_at: Some((1, 2)), ..Witness::default() }, 0);
+}
+
+#[test]
+fn without_average_the_weights_themselves_are_saved() {
+    let (checkpoint, model) = outcome(&Recipe { average_decay: None, ..recipe(1) }, 1, 1);
+    assert!(checkpoint.average.is_none());
+    assert_eq!(model.weights, checkpoint.weights);
+}
+
+#[test]
+fn numbers_that_blow_up_stop_the_run_and_keep_the_checkpoint() {
+    let folder = tempdir().unwrap();
+    let mut recipe = Recipe { clip_norm: None, ..recipe(3) };
+    recipe.schedule.learning_rate = 1e38;
+    let trainer = Trainer::new(model(), recipe, cpu(2)).unwrap();
+    let mut witness = Witness::default();
+    let error = train(trainer, &data(), folder.path(), 1, &mut witness).unwrap_err();
+    let TrainError::NotFinite { epoch, step, origin, checkpoint: kept, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!((*epoch, *step), (1, witness.steps.len() + 1));
+    assert!(!matches!(origin, Origin::Loss | Origin::Pictures), "{origin}");
+    assert_eq!(*kept, folder.path().join(CHECKPOINT_FILE));
+    assert_eq!(checkpoint(folder.path()).weights, model().weights);
+    let message = error.to_string();
+    assert!(message.contains("epoch 1, step") && message.contains("learning rate"), "{message}");
+}
+
+#[test]
+fn a_broken_weight_is_named() {
+    let folder = tempdir().unwrap();
+    let mut model = model();
+    let place = model.weights.place("mixed.left.bn.weight").unwrap();
+    model.weights.at_mut(place)[2] = f32::NAN;
+    let trainer = Trainer::new(model, recipe(1), cpu(1)).unwrap();
+    let error = train(trainer, &data(), folder.path(), 1, &mut Witness::default()).unwrap_err();
+    assert!(error.to_string().contains("`mixed.left.bn.weight`"), "{error}");
+}
+
+#[test]
+fn a_layer_that_overflows_is_named() {
+    let folder = tempdir().unwrap();
+    let mut net = common::net();
+    net.defaults.batch_norm = None;
+    let mut model = inception_train::untrained(net, common::labels(), 1).unwrap();
+    for name in ["stem.conv.weight", "mixed.left.conv.weight"] {
+        let place = model.weights.place(name).unwrap();
+        model.weights.at_mut(place).iter_mut().for_each(|w| *w *= 1e25);
+    }
+    let trainer = Trainer::new(model, recipe(1), cpu(1)).unwrap();
+    let error = train(trainer, &data(), folder.path(), 1, &mut Witness::default()).unwrap_err();
+    let TrainError::NotFinite { origin, step: 1, .. } = error else { panic!("{error}") };
+    assert_eq!(origin, Origin::Output("mixed.left".into()));
+}
+
+#[test]
+fn unreadable_pictures_are_told_once_and_counted() {
+    let folder = tempdir().unwrap();
+    let broken = |name: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, "no picture").unwrap();
+        Sample { source: Source::File(path), label: 1 }
+    };
+    let mut data = data();
+    data.train.insert(5, broken("train.png"));
+    data.test.push(broken("test.png"));
+    let trainer = Trainer::new(model(), recipe(2), cpu(1)).unwrap();
+    let mut witness = Witness::default();
+    train(trainer, &data, folder.path(), 2, &mut witness).unwrap();
+    witness.skipped.sort();
+    let [test, train] = &witness.skipped[..] else { panic!("{:?}", witness.skipped) };
+    assert!(test.contains("test.png") && train.contains("train.png"), "{test} {train}");
+    // With the ragged rest the picture may be left out of an epoch before it is looked at.
+    assert!(witness.epochs.iter().all(|epoch| (1..=2).contains(&epoch.skipped)));
+}
+
+#[test]
+fn data_that_does_not_fit_is_refused() {
+    let folder = tempdir().unwrap();
+    let fault = |data: &inception_image::Dataset| {
+        let trainer = Trainer::new(model(), recipe(1), cpu(1)).unwrap();
+        train(trainer, data, folder.path(), 1, &mut Witness::default()).unwrap_err().to_string()
+    };
+    let mut other_classes = data();
+    other_classes.classes[1] = "dots".into();
+    let message = fault(&other_classes);
+    assert!(message.contains("rows, dots, plain"), "{message}");
+    let mut without_pictures = data();
+    without_pictures.train.clear();
+    assert!(matches!(fault(&without_pictures), message if message.contains("no training")));
+}
+
+#[test]
+fn without_test_pictures_nothing_is_claimed() {
+    let folder = tempdir().unwrap();
+    let mut data = data();
+    data.test.clear();
+    let trainer = Trainer::new(model(), recipe(1), cpu(1)).unwrap();
+    let mut witness = Witness::default();
+    train(trainer, &data, folder.path(), 1, &mut witness).unwrap();
+    assert_eq!((witness.epochs[0].test_loss, witness.epochs[0].test_top1), (None, None));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_an_error_before_the_first_step() {
+    let trainer = Trainer::new(model(), recipe(1), cpu(1)).unwrap();
+    let mut witness = Witness::default();
+    let nowhere = Path::new("/nonexistent/run");
+    let error = train(trainer, &data(), nowhere, 1, &mut witness).unwrap_err();
+    assert!(matches!(error, TrainError::Model(_)), "{error}");
+    assert!(witness.steps.is_empty());
+}
+
+#[test]
+fn a_file_that_is_no_checkpoint_is_named() {
+    let folder = tempdir().unwrap();
+    let (good, _) = outcome(&recipe(1), 1, 1);
+    let path = folder.path().join("it");
+    let fault = || Checkpoint::load(&path).unwrap_err().to_string();
+
+    assert!(fault().contains("cannot read"));
+    good.save(&path).unwrap();
+    assert_eq!(essence(&Checkpoint::load(&path).unwrap()), essence(&good));
+    let bytes = fs::read(&path).unwrap();
+    for length in [0, 7, bytes.len() / 2, bytes.len() - 1] {
+        fs::write(&path, &bytes[..length]).unwrap();
+        assert!(fault().contains("not a readable checkpoint"), "{}", fault());
+    }
+    model().save(&path).unwrap();
+    assert!(fault().contains("inception-model"), "{}", fault());
+    let mut other = good.clone();
+    other.run.net.name = "other".into();
+    other.run.recipe.optimizer = inception_train::Rule::Sgd { momentum: 0.5, nesterov: false };
+    other.run.recipe.average_decay = Some(0.5);
+    other.average = None;
+    other.save(&path).unwrap();
+    assert!(fault().contains("average/"), "{}", fault());
+}
+
+#[test]
+fn a_log_line_has_its_keys() {
+    let (checkpoint, _) = outcome(&recipe(1), 1, 1);
+    let line = serde_json::to_string(&checkpoint.run.history[0]).unwrap();
+    for key in [
+        "epoch",
+        "train_loss",
+        "train_top1",
+        "test_loss",
+        "test_top1",
+        "learning_rate",
+        "pictures_per_second",
+        "seconds",
+    ] {
+        assert!(line.contains(&format!("\"{key}\":")), "{key} is not in {line}");
+    }
+    assert!(!line.contains('\n'));
+}
+
+#[test]
+fn a_pictures_answer_does_not_depend_on_the_others() {
+    let model = model();
+    let mut predictor = Predictor::new(&model.net, &model.weights, cpu(2)).unwrap();
+    let mut logits = |samples: Vec<Sample>, workers| {
+        let pipeline = predictor.pipeline(samples, 0).unwrap();
+        let mut all = Vec::new();
+        predictor
+            .answer(&pipeline, workers, |_, answer| all.push(answer.unwrap().to_vec()))
+            .unwrap();
+        all
+    };
+    let samples = samples(13, 5);
+    let together = logits(samples.clone(), 3);
+    let alone: Vec<_> = samples.into_iter().flat_map(|sample| logits(vec![sample], 1)).collect();
+    assert_eq!(together, alone);
+}
