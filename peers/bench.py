@@ -41,8 +41,11 @@ class Ours:
 
     def ask(self, command: str) -> tuple[float, float]:
         print(command, file=self.process.stdin, flush=True)
-        seconds, number = self.process.stdout.readline().split()
-        return float(seconds), float(number)
+        answer = self.process.stdout.readline().split()
+        if not answer:
+            raise SystemExit("our engine's process has ended; its message stands above")
+        seconds, number = map(float, answer)
+        return seconds, number
 
 
 def timed(compute: Callable[[], float]) -> tuple[float, float]:

@@ -103,8 +103,9 @@ def write_case(network: Network, classes: int, count: int, folder: Path) -> torc
     tensors = state(network, seeded(network, classes, torch.float32))
     save_file({name: t.detach().contiguous() for name, t in tensors.items()}, folder / "weights.safetensors")
     labels = formula.labels(count, classes)
-    header = {"network": network.name, "classes": str(classes), "labels": json.dumps(labels.tolist())}
-    save_file({"pictures": pictures(network, count)}, folder / "case.safetensors", metadata=header)
+    save_file({"pictures": pictures(network, count)}, folder / "pictures.safetensors")
+    case = {"network": network.name, "classes": classes, "labels": labels.tolist()}
+    (folder / "case.json").write_text(json.dumps(case))
     return torch.from_numpy(labels)
 
 

@@ -84,9 +84,8 @@ pub struct Look {
 pub fn look(samples: &[Sample]) -> Option<Look> {
     const LOOKED_AT: usize = 32;
     let count = samples.len().min(LOOKED_AT);
-    let pictures: Vec<_> = (0..count)
-        .filter_map(|i| samples[i * samples.len() / count].picture().ok())
-        .collect();
+    let pictures: Vec<_> =
+        (0..count).filter_map(|i| samples[i * samples.len() / count].picture().ok()).collect();
     let mut sides: Vec<usize> = pictures.iter().map(|p| p.width().min(p.height())).collect();
     sides.sort_unstable();
     let side = *sides.get(sides.len() / 2)?;

@@ -23,9 +23,8 @@ pub fn plot(
     label: impl Fn(f64) -> String,
 ) -> String {
     let finite = || curves.iter().flat_map(|c| &c.values).copied().filter(|v| v.is_finite());
-    let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
-        (low.min(v), high.max(v))
-    });
+    let (low, high) = finite()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     if low > high {
         return String::new();
     }
@@ -102,6 +101,8 @@ mod tests {
         assert_eq!(plot("t", &[curve(vec![f64::NAN])], 1, 40, |v| v.to_string()), "");
         assert_eq!(plot("t", &[curve(vec![])], 1, 40, |v| v.to_string()), "");
         assert!(plot("t", &[curve(vec![1.0])], 1, 40, |v| v.to_string()).contains('*'));
-        assert!(plot("t", &[curve(vec![1.0, f64::NAN, 3.0])], 1, 40, |v| v.to_string()).contains('*'));
+        assert!(
+            plot("t", &[curve(vec![1.0, f64::NAN, 3.0])], 1, 40, |v| v.to_string()).contains('*')
+        );
     }
 }

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use inception_train::{EpochReport, StepReport};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output;
 use crate::text::{duration, grouped, percent};
@@ -98,7 +98,7 @@ impl Progress {
     /// Before the first epoch's line.
     pub fn heading(&mut self) {
         self.line(
-            "epoch  train loss  accuracy  test loss  accuracy  learning rate  pictures/s        time",
+            "epoch  train loss  train top-1  test loss  test top-1  learning rate  pictures/s        time",
         );
     }
 
@@ -107,7 +107,7 @@ impl Progress {
         let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.4}"));
         let share = |value: Option<f64>| value.map_or("–".to_owned(), percent);
         self.line(&format!(
-            "{:>5}  {:>10}  {:>8}  {:>9}  {:>8}  {:>13.6}  {:>10}  {:>10}",
+            "{:>5}  {:>10}  {:>11}  {:>9}  {:>10}  {:>13.6}  {:>10}  {:>10}",
             report.epoch,
             number(Some(report.train_loss)),
             percent(report.train_top1),

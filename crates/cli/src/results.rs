@@ -13,13 +13,13 @@ use inception_train::{
     CHECKPOINT_FILE, Decay, EpochReport, MODEL_FILE, Predictor, Recipe, Rule, Run,
 };
 
+use crate::data;
+use crate::output::{self, invocation};
 use crate::plot::{Curve, plot};
 use crate::report::{Epoch, Report};
 use crate::run_folder::{self, EXAMPLE_FILE, LOG_FILE, RECIPE_FILE, REPORT_FILE};
 use crate::showcase::{Showcase, rgb};
 use crate::text::{Align, Table, count, duration, grouped, percent};
-use crate::data;
-use crate::output::{self, invocation};
 
 /// A finished run and what its model does on the test pictures.
 pub struct Results<'a> {

@@ -21,7 +21,13 @@ pub fn scaled(n: u64) -> String {
     for (factor, unit) in [(1e9, " G"), (1e6, " M"), (1e4, " k")] {
         if value >= factor {
             let value = value / if unit == " k" { 1e3 } else { factor };
-            let decimals = if value >= 100.0 { 1 } else if value >= 10.0 { 2 } else { 3 };
+            let decimals = if value >= 100.0 {
+                1
+            } else if value >= 10.0 {
+                2
+            } else {
+                3
+            };
             return format!("{value:.decimals$}{unit}");
         }
     }
@@ -128,7 +134,10 @@ mod tests {
     #[test]
     fn numbers() {
         assert_eq!(grouped(27_161_264), "27,161,264");
-        assert_eq!((grouped(0), grouped(999), grouped(1000)), ("0".into(), "999".into(), "1,000".into()));
+        assert_eq!(
+            (grouped(0), grouped(999), grouped(1000)),
+            ("0".into(), "999".into(), "1,000".into())
+        );
         assert_eq!(scaled(5_713_216_096), "5.713 G");
         assert_eq!(scaled(143_200_000), "143.2 M");
         assert_eq!(scaled(832), "832");

@@ -4,7 +4,6 @@
 
 mod case;
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let shapes: Vec<[usize; 1]> = results.iter().map(|(_, values)| [values.len()]).collect();
     let tensors = results.iter().zip(&shapes);
     let tensors = tensors.map(|((name, values), shape)| (name.as_str(), &shape[..], &values[..]));
-    write_tensors(&folder.join("ours.safetensors"), HashMap::new(), tensors)?;
+    write_tensors(&folder.join("ours.safetensors"), Default::default(), tensors)?;
     Ok(())
 }
 

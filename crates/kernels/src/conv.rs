@@ -83,6 +83,7 @@ pub enum Epilogue<'a> {
 }
 
 /// y = epilogue(convolution of x), for filters made by [`Filters::forward`]; y's border is zeroed.
+/// Spare lanes of y become zero (not so where the input is infinite or NaN, but nobody reads them).
 ///
 /// Panics where `x` and `y` are not the blocks the filters are made for, of as many pictures, or
 /// `x`'s border is smaller than [`Geometry::input_border`].

@@ -95,17 +95,19 @@ impl Preprocessing {
         }
     }
 
-    /// The same for a network with another number of channels: 1 sees luma with the mean of the
-    /// means, 3 stays; for any other number the statistics are averages too, and whoever feeds
-    /// the network has to make the channels.
+    /// The same for a network with another number of channels, with averages of the statistics:
+    /// 1 sees luma, 3 red, green and blue; for any other number whoever feeds the network has to
+    /// make the channels.
     pub fn for_channels(mut self, channels: usize) -> Self {
         if channels != self.order.channels() {
             let average = |v: &[f32]| v.iter().sum::<f32>() / v.len() as f32;
             self.mean = vec![average(&self.mean); channels];
             self.std = vec![average(&self.std); channels];
-            if channels == 1 {
-                self.order = ChannelOrder::Grey;
-            }
+            self.order = match channels {
+                1 => ChannelOrder::Grey,
+                3 => ChannelOrder::Rgb,
+                _ => self.order,
+            };
         }
         self
     }

@@ -94,7 +94,8 @@ pub(crate) fn write(
     optimizer: &Optimizer,
 ) -> Result<(), TrainError> {
     let run = serde_json::to_string(run).expect("a run is plain data");
-    let header = BTreeMap::from([("format".to_owned(), FORMAT.to_owned()), ("run".to_owned(), run)]);
+    let header =
+        BTreeMap::from([("format".to_owned(), FORMAT.to_owned()), ("run".to_owned(), run)]);
     let mut tensors: Vec<(String, &[usize], &[f32])> = Vec::new();
     let mut add = |group: &str, place: usize, values| {
         let parameter = &weights.tensors()[place].parameter;

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 
 use crate::data::{self, Part};
 use crate::options::{MachineOptions, PreprocessingOptions};
+use crate::output;
 use crate::progress::Progress;
 use crate::text::{Align, Table, count, grouped, percent};
-use crate::output;
 
 /// Judges a model by labelled pictures: accuracy, loss, each class, confusion
 #[derive(clap::Args)]

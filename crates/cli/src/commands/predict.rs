@@ -89,8 +89,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let names: Vec<String> = samples.iter().map(name).collect();
     let pipeline = predictor.pipeline(samples, 0)?;
     let mut predictions = Vec::new();
+    let usual = if args.json || names.len() == 1 { TOP } else { TOP_OF_SEVERAL };
+    let top = args.top.map_or(usual, |top| top as usize);
     predictor.answer(&pipeline, cpu.threads(), |place, answer| match answer {
-        Ok(logits) => predictions.push(predict(&names[place], logits, &model.labels, args)),
+        Ok(logits) => {
+            let mut prediction = predict(&names[place], logits, &model.labels, top);
+            prediction.logits = args.logits.then(|| logits.to_vec());
+            predictions.push(prediction);
+        }
         Err(error) => tell_broken(error),
     })?;
     match (args.json, predictions.as_slice()) {
@@ -101,7 +107,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     if broken > 0 {
         let pictures = count(broken, "picture");
-        output::note(&format!("error: {pictures} could not be read; {} answered", predictions.len()));
+        output::note(&format!(
+            "error: {pictures} could not be read; {} answered",
+            predictions.len()
+        ));
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
@@ -158,21 +167,15 @@ fn name(sample: &Sample) -> String {
     }
 }
 
-fn predict(name: &str, logits: &[f32], labels: &[String], args: &Args) -> Prediction {
+fn predict(name: &str, logits: &[f32], labels: &[String], top: usize) -> Prediction {
     let probabilities = softmax(logits);
-    let several = !args.json && args.images.len() > 1;
-    let usual = if several { TOP_OF_SEVERAL } else { TOP };
-    let top = args.top.map_or(usual, |top| top as usize);
     let guess = |index: usize| Guess {
         label: labels[index].clone(),
         index,
         probability: probabilities[index],
     };
-    Prediction {
-        file: name.to_owned(),
-        predictions: top_k(logits, top).into_iter().map(guess).collect(),
-        logits: args.logits.then(|| logits.to_vec()),
-    }
+    let predictions = top_k(logits, top).into_iter().map(guess).collect();
+    Prediction { file: name.to_owned(), predictions, logits: None }
 }
 
 impl Prediction {
@@ -180,8 +183,7 @@ impl Prediction {
     fn details(&self) -> String {
         const BAR: usize = 30;
         let bar = |share: f64| "━".repeat((share * BAR as f64).round() as usize);
-        let mut table =
-            Table::new(&[("", Align::Left), ("", Align::Right), ("", Align::Left)]);
+        let mut table = Table::new(&[("", Align::Left), ("", Align::Right), ("", Align::Left)]);
         for guess in &self.predictions {
             let probability = percent(guess.probability);
             table.row(vec![guess.label.clone(), probability, bar(guess.probability)]);

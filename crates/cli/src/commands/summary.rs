@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use inception_net::Net;
 
-
 use crate::options::NetworkOptions;
 use crate::{network, output};
 

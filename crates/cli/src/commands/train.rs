@@ -9,16 +9,16 @@ use anyhow::{Context, Error, Result};
 use inception_engine::Cpu;
 use inception_image::dataset::OpenOptions;
 use inception_image::{Dataset, PictureError};
-use inception_train::{EpochReport, Observer, Run, RunOptions, StepReport, Trainer};
+use inception_train::{EpochReport, MODEL_FILE, Observer, Run, RunOptions, StepReport, Trainer};
 
 use crate::fail::usage;
 use crate::job::{self, RecipeOptions};
 use crate::options::{MachineOptions, NetworkOptions};
+use crate::output::{self, invocation};
 use crate::progress::Progress;
 use crate::results::Results;
 use crate::run_folder::{self, Log, Settings};
 use crate::text::{count, grouped, scaled};
-use crate::output::{self, invocation};
 use crate::{data, results};
 
 /// Trains a network on a folder of pictures, or on the built-in Fashion-MNIST
@@ -102,7 +102,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let path = job.settings.data.as_deref();
-    Results::new(&ended.run, &job.data, &job.folder, path, &cpu)?.show()?;
+    Results::new(&ended.run, &job.data, &job.folder, path, &cpu)
+        .and_then(|results| results.show())
+        .with_context(|| {
+            let model = job.folder.join(MODEL_FILE);
+            format!("{} is trained, but not all results could be written", model.display())
+        })?;
     Ok(ExitCode::SUCCESS)
 }
 

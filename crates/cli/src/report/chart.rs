@@ -22,10 +22,19 @@ const BOTTOM: f64 = 30.0;
 /// Epochs beyond which single points are no longer marked.
 const MARKED: usize = 60;
 
+/// Where a chart's vertical axis begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Floor {
+    /// At the smallest value.
+    Smallest,
+    /// At zero, so that small changes of something large look small.
+    Zero,
+}
+
 /// A chart with its title and legend; each legend entry ends with the line's last value. `label`
 /// writes a value of the vertical axis.
-pub fn chart(title: &str, lines: &[Line], label: impl Fn(f64) -> String) -> Markup {
-    let axes = Axes::around(lines);
+pub fn chart(title: &str, lines: &[Line], floor: Floor, label: impl Fn(f64) -> String) -> Markup {
+    let axes = Axes::around(lines, floor);
     html! {
         figure.chart {
             figcaption {
@@ -96,9 +105,10 @@ struct Axes {
 }
 
 impl Axes {
-    fn around(lines: &[Line]) -> Self {
+    fn around(lines: &[Line], floor: Floor) -> Self {
         let finite = || lines.iter().flat_map(|l| &l.values).copied().filter(|v| v.is_finite());
-        let low = finite().fold(f64::INFINITY, f64::min);
+        let start = if floor == Floor::Zero { 0.0 } else { f64::INFINITY };
+        let low = finite().fold(start, f64::min);
         let high = finite().fold(f64::NEG_INFINITY, f64::max);
         let (low, high) = match high - low {
             span if span > 0.0 => (low, high),
@@ -155,7 +165,8 @@ mod tests {
     use super::*;
 
     fn axes(values: &[f64]) -> Axes {
-        Axes::around(&[Line { name: "x", class: "x", values: values.to_vec() }])
+        let line = Line { name: "x", class: "x", values: values.to_vec() };
+        Axes::around(&[line], Floor::Smallest)
     }
 
     #[test]
@@ -179,7 +190,7 @@ mod tests {
     #[test]
     fn a_gap_lifts_the_pen() {
         let line = Line { name: "x", class: "x", values: vec![1.0, f64::NAN, 2.0, 3.0] };
-        let path = path(&line, &Axes::around(std::slice::from_ref(&line)));
+        let path = path(&line, &Axes::around(std::slice::from_ref(&line), Floor::Smallest));
         assert_eq!(path.matches('M').count(), 2);
         assert_eq!(path.matches('L').count(), 1);
     }

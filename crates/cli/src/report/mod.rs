@@ -9,7 +9,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::showcase::Showcase;
 use crate::text::percent;
-use chart::{Line, chart};
+use chart::{Floor, Line, chart};
 pub use confusion::confused;
 pub use picture::data_uri;
 
@@ -94,21 +94,23 @@ impl Report<'_> {
     fn curves(&self) -> Markup {
         let values = |of: fn(&Epoch) -> f64| self.history.iter().map(of).collect::<Vec<f64>>();
         let line = |name, class, of| Line { name, class, values: values(of) };
-        let loss = [line("training", "train", |e| e.train_loss), line("test", "test", |e| e.test_loss)];
-        let top1 = [line("training", "train", |e| e.train_top1), line("test", "test", |e| e.test_top1)];
+        let loss =
+            [line("training", "train", |e| e.train_loss), line("test", "test", |e| e.test_loss)];
+        let top1 =
+            [line("training", "train", |e| e.train_top1), line("test", "test", |e| e.test_top1)];
         let rate = [line("", "rate", |e| e.learning_rate)];
         let speed = [line("", "speed", |e| e.pictures_per_second)];
         html! {
             div.charts {
-                (chart("Accuracy", &top1, |v| format!("{} %", (v * 1e3).round() / 10.0)))
-                (chart("Loss", &loss, |v| format!("{}", (v * 1e3).round() / 1e3)))
-                (chart("Learning rate", &rate, short_number))
-                (chart("Pictures per second", &speed, |v| format!("{v:.0}")))
+                (chart("Accuracy", &top1, Floor::Smallest, |v| format!("{} %", (v * 1e3).round() / 10.0)))
+                (chart("Loss", &loss, Floor::Smallest, |v| format!("{}", (v * 1e3).round() / 1e3)))
+                (chart("Learning rate", &rate, Floor::Zero, short_number))
+                (chart("Pictures per second", &speed, Floor::Zero, |v| format!("{v:.0}")))
             }
             p.note {
-                "Training figures are taken while learning, on augmented pictures and with dropout, "
-                "label smoothing and the auxiliary head's loss where the network has them; test "
-                "figures at the end of each epoch on untouched pictures."
+                "Training figures are taken along the way: on augmented pictures, with dropout, while "
+                "the weights change. Test figures are taken after each epoch, with the weights that "
+                "are saved. Losses are the main head's mean cross entropy."
             }
         }
     }
@@ -135,7 +137,8 @@ impl Report<'_> {
     }
 
     fn per_class(&self, evaluation: &Evaluation) -> Markup {
-        let cell = |share: Option<f64>| share.map_or("–".to_owned(), |s| format!("{:.1} %", 100.0 * s));
+        let cell =
+            |share: Option<f64>| share.map_or("–".to_owned(), |s| format!("{:.1} %", 100.0 * s));
         html! {
             div.scroll {
                 table {

@@ -20,23 +20,32 @@ pub struct Case {
     pub labels: Vec<usize>,
 }
 
+/// `case.json`.
+#[derive(serde::Deserialize)]
+struct Description {
+    network: String,
+    classes: usize,
+    labels: Vec<usize>,
+}
+
 impl Case {
-    /// Reads `weights.safetensors` and `case.safetensors`.
+    /// Reads `case.json`, `pictures.safetensors` and `weights.safetensors`.
     pub fn read(folder: &Path) -> Result<Self, Box<dyn Error>> {
-        let file = TensorFile::read(&folder.join("case.safetensors"))?;
+        let description = std::fs::read(folder.join("case.json"))?;
+        let Description { network, classes, labels } = serde_json::from_slice(&description)?;
         let options = Options {
-            classes: Some(file.header("classes")?.parse()?),
+            classes: Some(classes),
             dialect: Some(Dialect::Torchvision),
             ..Options::default()
         };
-        let mut graph = zoo::build(file.header("network")?, &options)?.graph()?;
+        let mut graph = zoo::build(&network, &options)?.graph()?;
         for layer in &mut graph.layers {
             if let Op::Dropout { rate } = &mut layer.op {
                 *rate = 0.0;
             }
         }
-        let labels = file.header_json("labels")?;
-        let (_, _, pictures) = file.into_tensors().pop().ok_or("the case has no pictures")?;
+        let pictures = TensorFile::read(&folder.join("pictures.safetensors"))?;
+        let (_, _, pictures) = pictures.into_tensors().pop().ok_or("there are no pictures")?;
         let weights = TensorFile::read(&folder.join("weights.safetensors"))?;
         let weights = Weights::from_named(&graph, weights.into_tensors())?;
         Ok(Self { graph, weights, pictures, labels })

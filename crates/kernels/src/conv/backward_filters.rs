@@ -2,7 +2,7 @@
 //!
 //! dw[o][k] = Σ over pixels of dy[o] · x[k], where k counts a filter's weights: (channel, row,
 //! column). Registers hold the sums of some weights × some output blocks over a *strip* of pixels
-//! short enough that what it reads stays in the first-level cache; strips' sums are then added up.
+//! short enough that what it reads stays in a core's cache; strips' sums are then added up.
 //! That also keeps rounding small: a chain of some hundred terms, and a chain of strips, in place
 //! of one of hundreds of thousands.
 //!
@@ -75,13 +75,12 @@ pub fn backward_filters(
     let strips = Strips::new(loops(&x, &dy, geometry));
     let gradient = Gradient { x, dy, inputs, outputs, geometry, microkernels, weights, strips };
 
-    // All groups are cut into as many tiles as the largest needs.
-    let largest = microkernels.max_rows(dy.blocks.min(microkernels.max_blocks()));
-    let tiles = Split::at_most(weights, largest);
-    let all = tiles.parts * groups.parts;
-    if all == 0 {
+    if weights * dy.blocks == 0 {
         return;
     }
+    // All groups are cut into as many tiles as the largest needs.
+    let tiles = Split::at_most(weights, microkernels.max_rows(groups.largest()));
+    let all = tiles.parts * groups.parts;
     let dw = Shared::new(dw);
     let slices = TASKS.div_ceil(all).min(gradient.strips.count());
     if slices < 2 {
@@ -275,18 +274,14 @@ struct Strips {
 
 impl Strips {
     fn new(loops: [Loop; 3]) -> Self {
-        let [outer, middle, inner] = loops.map(|l| l.count);
-        let inner = Split::at_most(inner, STRIP);
-        let longest = |split: Split| split.total.div_ceil(split.parts.max(1)).max(1);
-        let middle = match inner.parts {
-            1 => Split::at_most(middle, (STRIP / longest(inner)).max(1)),
-            _ => Split { total: middle, parts: middle },
-        };
-        let outer = match (inner.parts, middle.parts) {
-            (1, 1) => Split::at_most(outer, (STRIP / (longest(inner) * longest(middle))).max(1)),
-            _ => Split { total: outer, parts: outer },
-        };
-        Self { loops, parts: [outer, middle, inner] }
+        // Outer loops are only joined where the inner ones are whole.
+        let mut room = STRIP;
+        let mut parts = loops.map(|l| Split { total: l.count, parts: l.count });
+        for split in parts.iter_mut().rev() {
+            *split = Split::at_most(split.total, room);
+            room = if split.parts > 1 { 1 } else { (room / split.total.max(1)).max(1) };
+        }
+        Self { loops, parts }
     }
 
     fn count(&self) -> usize {

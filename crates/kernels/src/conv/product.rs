@@ -94,11 +94,14 @@ impl Product<'_> {
 
     /// How to cut the work: several times as many tasks as threads, but none of them tiny.
     fn tasks(&self, cpu: &Cpu, microkernels: &Microkernels, groups: Split, pixels: usize) -> Tasks {
-        let blocks = groups.total.min(microkernels.max_blocks());
+        if groups.total == 0 || pixels == 0 {
+            return Tasks { groups: 0, chunks: 0, panel: 1 };
+        }
+        let blocks = groups.largest();
         let tiles = pixels.div_ceil(microkernels.max_rows(blocks));
         let steps = self.sources * self.phase.taps();
         let by_work = (pixels * steps * blocks).div_ceil(TASK);
-        let by_threads = (8 * cpu.threads()).div_ceil(groups.parts.max(1));
+        let by_threads = (8 * cpu.threads()).div_ceil(groups.parts);
         let chunks = by_work.max(by_threads).min(tiles);
         let panel = if steps * groups.total * LANES <= RESIDENT {
             1
@@ -106,7 +109,7 @@ impl Product<'_> {
             let windows = pixels * self.rows.source_step * self.columns.source_step;
             PANEL * chunks / (windows * self.sources).max(1)
         };
-        Tasks { groups: groups.parts, chunks, panel: panel.clamp(1, chunks.max(1)) }
+        Tasks { groups: groups.parts, chunks, panel: panel.clamp(1, chunks) }
     }
 
     /// Computes some tiles of a group of target blocks (counted within the view).

@@ -15,6 +15,11 @@ impl Split {
         Self { total, parts: total.div_ceil(largest) }
     }
 
+    /// The things in the largest part.
+    pub fn largest(&self) -> usize {
+        self.total.div_ceil(self.parts.max(1))
+    }
+
     /// The things in part `i`.
     pub fn part(&self, i: usize) -> Range<usize> {
         i * self.total / self.parts..(i + 1) * self.total / self.parts
@@ -41,6 +46,10 @@ mod tests {
                     next = part.end;
                 }
                 assert_eq!(next, total);
+                assert_eq!(
+                    split.largest(),
+                    (0..split.parts).map(|i| split.part(i).len()).max().unwrap_or(0)
+                );
             }
         }
     }

@@ -1,0 +1,88 @@
+//! Runs that are ended early and go on.
+#![cfg(unix)]
+
+mod common;
+
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::{Place, Ran};
+
+/// A run that would take for ever, after its second epoch.
+fn started(place: &Place) -> Child {
+    place.photos();
+    let arguments = ["train", "photos", "--model", "tiny.toml", "--recipe", "recipe.toml"];
+    let mut child = place
+        .command(&[&arguments[..], &["--epochs", "1000000", "--out", "run"]].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    let log = place.path("run/log.jsonl");
+    while std::fs::read_to_string(&log).map_or(0, |text| text.lines().count()) < 2 {
+        assert!(start.elapsed() < Duration::from_secs(60), "no two epochs within a minute");
+        assert!(child.try_wait().unwrap().is_none(), "the run ended by itself");
+        sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+fn signal(child: &Child, name: &str) {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+}
+
+#[test]
+fn ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on() {
+    let place = Place::new();
+    let child = started(&place);
+    signal(&child, "-INT");
+    let ran = Ran::of(&["train"], child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    let ran = ran.says(&["ending after this step", "train --resume run"]);
+    let done = place.text("run/log.jsonl").lines().count();
+    ran.says(&[&format!("stopped; {done} of 1,000,000 epochs")]);
+    place.run(&["predict", "run/model.safetensors", "photos/red/0.png"]).succeeds();
+    let epochs = (done + 1).to_string();
+    place.run(&["train", "--resume", "run", "--epochs", &epochs]).succeeds();
+    assert_eq!(place.text("run/log.jsonl").lines().count(), done + 1);
+    place.run(&["train", "--resume", "run"]).is_misused().says(&["--epochs N"]);
+}
+
+#[test]
+fn a_killed_run_goes_on() {
+    let place = Place::new();
+    let mut child = started(&place);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The log may be an epoch behind the checkpoint, never ahead of it.
+    let logged = place.text("run/log.jsonl").lines().count();
+    let epochs = (logged + 3).to_string();
+    place.run(&["train", "--resume", "run", "--epochs", &epochs]).succeeds();
+    assert_eq!(place.text("run/log.jsonl").lines().count(), logged + 3);
+}
+
+#[test]
+fn pictures_may_have_moved() {
+    let place = Place::new();
+    place.train("run", &["--epochs", "1"]).succeeds();
+    std::fs::rename(place.path("photos"), place.path("moved")).unwrap();
+    let resume = ["train", "--resume", "run", "--epochs", "2"];
+    place.run(&resume).fails().says(&["photos: no such folder"]);
+    place.run(&[&["train", "moved"], &resume[1..]].concat()).succeeds();
+}
+
+#[test]
+fn what_is_no_run_is_refused() {
+    let place = Place::new();
+    place.photos();
+    place.run(&["train", "--resume", "photos"]).fails().says(&["photos is no run's folder"]);
+    place.run(&["train", "--resume", "nowhere"]).fails().says(&["nowhere is no run's folder"]);
+    place.train("run", &["--epochs", "1"]).succeeds();
+    common::truncate(&place.path("run/checkpoint.safetensors"), 0.5);
+    let resume = ["train", "--resume", "run", "--epochs", "2"];
+    place.run(&resume).fails().says(&["run/checkpoint.safetensors", "not a readable checkpoint"]);
+    place.run(&[&resume[..], &["--batch", "4"]].concat()).is_misused();
+}
