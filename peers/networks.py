@@ -94,6 +94,7 @@ def seeded(network: Network, classes: int, dtype: torch.dtype) -> nn.Module:
 
 
 def pictures(network: Network, count: int) -> torch.Tensor:
+    """NCHW float32 in [-1, 1)."""
     return torch.from_numpy(formula.pictures(count, network.side))
 
 

@@ -52,20 +52,11 @@ fn built_in(name: &str, options: &NetworkOptions, classes: Option<usize>) -> Res
         dialect: options.dialect,
     };
     zoo::build(name, &options).map_err(|error| match error {
-        NetError::UnknownDialect { .. } | NetError::Option(_) => usage(error.to_string()),
-        NetError::Grid { .. } | NetError::Branches { .. } => too_small(name, &options, error),
+        NetError::UnknownDialect { .. } | NetError::Option(_) | NetError::TooSmall { .. } => {
+            usage(error.to_string())
+        }
         other => other.into(),
     })
-}
-
-/// Adds to an input that is too small which one would do.
-fn too_small(name: &str, options: &Options, error: NetError) -> anyhow::Error {
-    let smallest = zoo::build(name, &Options { size: None, ..options.clone() })
-        .and_then(|net| net.smallest_input());
-    match smallest {
-        Ok(side) => usage(format!("{error}; the smallest --size for {name} is {side}")),
-        Err(_) => error.into(),
-    }
 }
 
 fn from_toml(path: &Path, classes: Option<usize>) -> Result<Net> {

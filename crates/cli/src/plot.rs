@@ -58,10 +58,8 @@ pub fn plot(
 fn draw(curves: &[Curve], (low, high): (f64, f64), width: usize) -> Vec<Vec<char>> {
     let mut cells = vec![vec![' '; width]; HEIGHT];
     for curve in curves {
-        for column in 0..width {
-            let Some(value) = at(&curve.values, column as f64 / (width - 1) as f64) else {
-                continue;
-            };
+        let values = (0..width).map(|c| at(&curve.values, c as f64 / (width - 1) as f64));
+        for (column, value) in values.enumerate().filter_map(|(c, value)| Some((c, value?))) {
             let height = if high > low { (value - low) / (high - low) } else { 0.5 };
             let row = ((1.0 - height) * (HEIGHT - 1) as f64).round() as usize;
             cells[row.min(HEIGHT - 1)][column] = curve.mark;

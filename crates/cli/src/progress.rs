@@ -82,7 +82,7 @@ impl Progress {
     /// While test pictures are evaluated.
     pub fn evaluating(&mut self, done: usize, of: usize) {
         // The line is not worth forming for every one of thousands.
-        if done % 16 == 0 || done == of {
+        if done.is_multiple_of(16) || done == of {
             let message = format!("{}/{} test pictures", grouped(done as u64), grouped(of as u64));
             self.show("evaluating".to_owned(), message, done, of);
         }
@@ -97,9 +97,7 @@ impl Progress {
 
     /// Before the first epoch's line.
     pub fn heading(&mut self) {
-        self.line(
-            "epoch  train loss  train top-1  test loss  test top-1  learning rate  pictures/s        time",
-        );
+        self.line("epoch  train loss  train top-1  test loss  test top-1  pictures/s         time");
     }
 
     /// After an epoch.
@@ -107,13 +105,12 @@ impl Progress {
         let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.4}"));
         let share = |value: Option<f64>| value.map_or("–".to_owned(), percent);
         self.line(&format!(
-            "{:>5}  {:>10}  {:>11}  {:>9}  {:>10}  {:>13.6}  {:>10}  {:>10}",
+            "{:>5}  {:>10}  {:>11}  {:>9}  {:>10}  {:>10}  {:>11}",
             report.epoch,
             number(Some(report.train_loss)),
             percent(report.train_top1),
             number(report.test_loss),
             share(report.test_top1),
-            report.learning_rate,
             grouped(report.pictures_per_second.round() as u64),
             duration(report.seconds),
         ));

@@ -65,7 +65,7 @@ impl<'a> Results<'a> {
     pub fn show(&self) -> Result<()> {
         run_folder::write(self.folder, REPORT_FILE, &self.report().page())?;
         let example = self.example()?;
-        let text = format!("\n{}\n{}\n{}", self.curves(), self.figures(), self.files(&example));
+        let text = format!("\n{}{}\n{}", self.curves(), self.figures(), self.files(&example));
         output::print(&text)
     }
 
@@ -73,8 +73,12 @@ impl<'a> Results<'a> {
         self.run.history.iter().map(|epoch| epoch.seconds).sum()
     }
 
+    /// Accuracy and loss; empty for a single epoch, which has no curve.
     fn curves(&self) -> String {
         let history = &self.run.history;
+        if history.len() < 2 {
+            return String::new();
+        }
         let values = |of: fn(&EpochReport) -> f64| history.iter().map(of).collect::<Vec<_>>();
         let pair = |train, test| {
             [
@@ -86,7 +90,7 @@ impl<'a> Results<'a> {
         let loss = pair(|e| e.train_loss, |e| e.test_loss.unwrap_or(f64::NAN));
         let width = output::columns().saturating_sub(12).min(72);
         format!(
-            "{}\n{}",
+            "{}\n{}\n",
             plot("accuracy", &top1, 1, width, |v| format!("{:.1} %", 100.0 * v)),
             plot("loss", &loss, 1, width, |v| format!("{v:.3}")),
         )
@@ -121,18 +125,19 @@ impl<'a> Results<'a> {
     fn files(&self, example: &str) -> String {
         let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
         let files = [
-            (MODEL_FILE, "the network: weights, labels and preprocessing in one file"),
-            (REPORT_FILE, "curves, confusion matrix, examples, worst mistakes: open it"),
-            (LOG_FILE, "one line of JSON for each epoch"),
-            (RECIPE_FILE, "how it was trained; edit it and pass it back with --recipe"),
+            (MODEL_FILE, "network, weights, labels, preprocessing: all in one"),
+            (REPORT_FILE, "curves, confusion matrix, worst mistakes; open it"),
+            (LOG_FILE, "a line of JSON for each epoch"),
+            (RECIPE_FILE, "how it was trained, to edit and pass to --recipe"),
             (CHECKPOINT_FILE, "for --resume; may be deleted"),
         ];
         for (name, what) in files {
-            table.row(vec![format!("  {}", self.folder.join(name).display()), what.to_owned()]);
+            table.row(vec![format!("  {name}"), what.to_owned()]);
         }
         let (program, model) = (invocation(), self.folder.join(MODEL_FILE));
         format!(
-            "written\n{}\nnext\n  {program} predict {} {example}\n",
+            "written to {}\n{}\nnext\n  {program} predict {} {example}\n",
+            self.folder.display(),
             table.text(),
             model.display(),
         )

@@ -48,7 +48,7 @@ fn ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on() {
     let epochs = (done + 1).to_string();
     place.run(&["train", "--resume", "run", "--epochs", &epochs]).succeeds();
     assert_eq!(place.text("run/log.jsonl").lines().count(), done + 1);
-    place.run(&["train", "--resume", "run"]).is_misused().says(&["--epochs N"]);
+    place.run(&["train", "--resume", "run"]).misused().says(&["--epochs N"]);
 }
 
 #[test]
@@ -84,5 +84,5 @@ fn what_is_no_run_is_refused() {
     common::truncate(&place.path("run/checkpoint.safetensors"), 0.5);
     let resume = ["train", "--resume", "run", "--epochs", "2"];
     place.run(&resume).fails().says(&["run/checkpoint.safetensors", "not a readable checkpoint"]);
-    place.run(&[&resume[..], &["--batch", "4"]].concat()).is_misused();
+    place.run(&[&resume[..], &["--batch", "4"]].concat()).misused();
 }

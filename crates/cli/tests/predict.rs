@@ -45,7 +45,7 @@ fn logits_and_top_are_as_asked_for() {
     let index = guess[0]["index"].as_u64().unwrap() as usize;
     let probability = logits[index].exp() / logits.iter().map(|z| z.exp()).sum::<f64>();
     assert!((guess[0]["probability"].as_f64().unwrap() - probability).abs() < 1e-5);
-    place.run(&["predict", model, "photos/red/0.png", "--top", "0"]).is_misused();
+    place.run(&["predict", model, "photos/red/0.png", "--top", "0"]).misused();
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn preprocessing_can_be_another() {
         |more: &[&str]| place.run(&[&["predict", model, "photos/red/0.png"], more].concat());
     predict(&["--resize", "13x13"]).fails().says(&["13×13", "12×12"]);
     predict(&["--resize", "none"]).fails().says(&["photos/red/0.png", "16×20", "12×12"]);
-    predict(&["--resize", "big"]).is_misused();
+    predict(&["--resize", "big"]).misused();
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_number_of_threads_changes_nothing() {
         place.run(&arguments).succeeds().out
     };
     assert_eq!(logits("1"), logits("2"));
-    place.run(&["predict", model, "photos", "--threads", "0"]).is_misused();
+    place.run(&["predict", model, "photos", "--threads", "0"]).misused();
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub enum EngineError {
         width: usize,
     },
     /// Gradients of the logits that do not match the batch of the last forward pass.
-    #[error("backward wants the gradient of each head's logits for the {0} pictures of the last forward pass")]
+    #[error(
+        "backward wants the gradient of each head's logits for the {0} pictures of the last forward pass"
+    )]
     LogitGradients(usize),
 }

@@ -63,10 +63,8 @@ impl Inference {
         let steps = Lowering { graph, weights, cpu: &cpu, placement: &placement }.steps();
         let input = graph.layers[0].shape;
         let input_place = placement.of(0).clone();
-        let outputs: Vec<_> = outputs
-            .iter()
-            .map(|&id| (placement.of(id).clone(), graph.layers[id].shape))
-            .collect();
+        let outputs: Vec<_> =
+            outputs.iter().map(|&id| (placement.of(id).clone(), graph.layers[id].shape)).collect();
         let lifetimes = lifetimes(&placement, &steps, &input_place, &outputs);
         let arena = Arena::new(placement.buffers, &lifetimes);
         Ok(Self { cpu, input, input_place, steps, arena, outputs })

@@ -2,8 +2,8 @@
 //!
 //! [`Inference`] computes logits (or any layer's output) with batch norm folded into the
 //! convolutions; [`Training`] computes the logits of all heads in training mode and the gradient
-//! of every parameter. Both work the same way: [`placement`] decides in which buffer each layer's
-//! output lies (branches write straight into the concatenation they end in), [`memory`] gives
+//! of every parameter. Both work the same way: `placement` decides in which buffer each layer's
+//! output lies (branches write straight into the concatenation they end in), `memory` gives
 //! every buffer a place in one arena by its time of life, and running is a walk over a list of
 //! kernel calls. This crate knows no files and no losses.
 

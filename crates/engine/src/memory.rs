@@ -101,8 +101,7 @@ impl Arena {
     ) -> ([View<'_>; N], ViewMut<'_>) {
         let target = self.range(write.buffer);
         let layout = |place: &Place| self.specs[place.buffer].layout(self.pictures);
-        let (ranges, layouts) =
-            (reads.map(|place| self.range(place.buffer)), reads.map(layout));
+        let (ranges, layouts) = (reads.map(|place| self.range(place.buffer)), reads.map(layout));
         let write_layout = layout(write);
         // What is read may lie on both sides of what is written, and two reads may be one buffer.
         let (below, rest) = self.memory.split_at_mut(target.start);
@@ -119,8 +118,8 @@ impl Arena {
             View::new(data, layouts[i]).blocks(reads[i].first_block, reads[i].channels.blocks())
         };
         let views = std::array::from_fn(view);
-        let write_view = ViewMut::new(written, write_layout)
-            .blocks(write.first_block, write.channels.blocks());
+        let write_view =
+            ViewMut::new(written, write_layout).blocks(write.first_block, write.channels.blocks());
         (views, write_view)
     }
 

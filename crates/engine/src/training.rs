@@ -206,7 +206,13 @@ impl Training {
             let into = &mut self.gradients[*weight];
             let channels = &x.channels;
             depthwise::backward_filters(
-                cpu, input, channels, *multiplier, gradient, geometry, into,
+                cpu,
+                input,
+                channels,
+                *multiplier,
+                gradient,
+                geometry,
+                into,
             );
         }
         let Some(Gradient { place, accumulate, .. }) = dx else { return };
@@ -219,7 +225,14 @@ impl Training {
                 let weights = &self.weights.tensors()[*weight].values;
                 let channels = &x.channels;
                 depthwise::backward_data(
-                    cpu, gradient, channels, *multiplier, weights, geometry, accumulate, to,
+                    cpu,
+                    gradient,
+                    channels,
+                    *multiplier,
+                    weights,
+                    geometry,
+                    accumulate,
+                    to,
                 );
             }
             Kernel::MaxPool(windows) => {
@@ -315,7 +328,8 @@ impl FilterBackward<'_> {
                     pointwise::relu_backward(cpu, y, dy, &mut dz);
                 }
                 if let Some(place) = *place {
-                    let mut sums = vec![0.0; filter.dz.channels.blocks() * inception_kernels::LANES];
+                    let mut sums =
+                        vec![0.0; filter.dz.channels.blocks() * inception_kernels::LANES];
                     pointwise::sum_per_lane(cpu, arena.read(&filter.dz), &mut sums);
                     gradients[place].copy_from_slice(&sums[..outputs]);
                 }

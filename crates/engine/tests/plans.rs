@@ -35,7 +35,7 @@ fn small(name: &str, width: f64) -> Net {
 }
 
 fn zoo_in_small() -> impl Iterator<Item = (String, Graph)> {
-    zoo::names().map(|name| (name.to_owned(), without_dropout(&small(name, 0.2))))
+    zoo::names().map(|name| (name.to_owned(), without_dropout(&small(name, 0.1))))
 }
 
 fn without_dropout(net: &Net) -> Graph {
@@ -113,7 +113,10 @@ fn assert_close(what: &str, found: &[f32], expected: &[f64], tolerance: f64) {
     let scale = expected.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
     for (i, (&found, expected)) in found.iter().zip(expected).enumerate() {
         let error = (f64::from(found) - expected).abs();
-        assert!(error <= tolerance * scale, "{what}[{i}]: {found:e}, not {expected:e} of {scale:e}");
+        assert!(
+            error <= tolerance * scale,
+            "{what}[{i}]: {found:e}, not {expected:e} of {scale:e}"
+        );
     }
 }
 
@@ -140,6 +143,10 @@ fn inference_computes_every_layer() {
 fn training_computes_every_gradient() {
     for mode in [NormMode::Batch, NormMode::Frozen] {
         for (name, graph) in zoo_in_small().chain(awkward()) {
+            // The f64 reference is slow; what differs between the two modes is batch norm alone.
+            if mode == NormMode::Frozen && ["inception-v2", "inception-v3-paper"].contains(&&*name) {
+                continue;
+            }
             let weights = formula::weights(&graph);
             let (values, tensor) = pictures(&graph, 4);
             let labels = formula::labels(4, graph.layers[graph.heads[0].logits].shape.channels);
@@ -149,7 +156,8 @@ fn training_computes_every_gradient() {
 
             let mut training = Training::new(&graph, weights.clone(), cpu(2), mode).unwrap();
             let heads = training.forward(&values, 0).unwrap();
-            for ((head, found), expected) in graph.heads.iter().zip(&heads).zip(pass.logits(&graph)) {
+            for ((head, found), expected) in graph.heads.iter().zip(&heads).zip(pass.logits(&graph))
+            {
                 assert_close(&format!("{name}: {}", head.name), found, &expected.data, TRAINING);
             }
             let running = reference.running_statistics(&pass);
@@ -164,8 +172,9 @@ fn training_computes_every_gradient() {
 
             let given = |gradient: &Tensor| gradient.data.iter().map(|&v| v as f32).collect();
             let given: Vec<Vec<f32>> = logit_gradients.iter().map(given).collect();
-            let outputs: Vec<Tensor> =
-                (0..graph.layers.len()).map(|id| output(&training, id, &pass.outputs[id])).collect();
+            let outputs: Vec<Tensor> = (0..graph.layers.len())
+                .map(|id| output(&training, id, &pass.outputs[id]))
+                .collect();
             training.backward(&given).unwrap();
             // Another step must not find anything of this one.
             let first = training.gradients().to_vec();

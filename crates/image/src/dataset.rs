@@ -149,7 +149,7 @@ impl Dataset {
             Some(mut dataset) => {
                 dataset.train.clear();
                 if dataset.classes.len() != classes.len() {
-                    return Err(folders::unknown_class(path, &dataset.classes, classes));
+                    return Err(folders::unknown_classes(path, dataset.classes, classes));
                 }
                 dataset.classes = classes.to_vec();
                 dataset

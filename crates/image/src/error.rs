@@ -85,18 +85,20 @@ pub enum DataError {
         /// Classes that only `test` has.
         only_test: Vec<String>,
     },
-    /// A class that a model does not know.
+    /// Classes that a model does not know.
     #[error(
-        "{}: class `{class}` is none of the model's ({}); name the folder like one of them or \
-         remove it",
+        "{}: {} `{}` {} none of the model's ({}); name each folder like one of them or remove it",
         path.display(),
+        if classes.len() == 1 { "class" } else { "classes" },
+        classes.join("`, `"),
+        if classes.len() == 1 { "is" } else { "are" },
         known.join(", ")
     )]
-    UnknownClass {
-        /// The class's folder, or the data set.
+    UnknownClasses {
+        /// The data set.
         path: PathBuf,
-        /// The class.
-        class: String,
+        /// The classes.
+        classes: Vec<String>,
         /// The model's classes, the first of them if there are many.
         known: Vec<String>,
     },

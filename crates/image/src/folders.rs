@@ -79,13 +79,17 @@ pub(crate) fn read_known_classes(path: &Path, known: &[String]) -> Result<Vec<Sa
     if folders.is_empty() {
         return Err(DataError::NoClasses(path.into()));
     }
-    let mut samples = Vec::new();
+    let (mut samples, mut unknown) = (Vec::new(), Vec::new());
     for (class, folder) in folders {
         let Some(label) = known.iter().position(|k| *k == class) else {
-            return Err(unknown_class(&folder, &[class], known));
+            unknown.push(class);
+            continue;
         };
         let pictures = pictures(&folder)?.into_iter();
         samples.extend(pictures.map(|p| Sample { source: Source::File(p), label }));
+    }
+    if !unknown.is_empty() {
+        return Err(unknown_classes(path, unknown, known));
     }
     if samples.is_empty() {
         let class = known.join(", ");
@@ -94,15 +98,13 @@ pub(crate) fn read_known_classes(path: &Path, known: &[String]) -> Result<Vec<Sa
     Ok(samples)
 }
 
-/// The error about the first class that is not among `known` (or the first of all, where their
-/// numbers differ).
-pub(crate) fn unknown_class(path: &Path, classes: &[String], known: &[String]) -> DataError {
-    let class = classes.iter().find(|class| !known.contains(class)).unwrap_or(&classes[0]).clone();
+/// The error about classes that are not among `known`.
+pub(crate) fn unknown_classes(path: &Path, classes: Vec<String>, known: &[String]) -> DataError {
     let mut shown: Vec<String> = known.iter().take(10).cloned().collect();
     if known.len() > shown.len() {
         shown.push(format!("and {} more", known.len() - shown.len()));
     }
-    DataError::UnknownClass { path: path.into(), class, known: shown }
+    DataError::UnknownClasses { path: path.into(), classes, known: shown }
 }
 
 /// The error about a data set of one class.

@@ -67,11 +67,7 @@ impl Evaluation {
     /// If there are not as many logits as classes, or `label` is not below their number.
     pub fn add(&mut self, logits: &[f32], label: usize) {
         assert_eq!(logits.len(), self.classes(), "one logit per class");
-        assert!(
-            label < self.classes(),
-            "label {label} of {} classes",
-            self.classes()
-        );
+        assert!(label < self.classes(), "label {label} of {} classes", self.classes());
         let loss = cross_entropy(logits, label);
         if loss.is_finite() {
             self.loss_sum += loss;
@@ -94,11 +90,7 @@ impl Evaluation {
 
     /// Pictures added.
     pub fn pictures(&self) -> u64 {
-        self.confusion
-            .iter()
-            .flatten()
-            .chain(&self.unpredicted)
-            .sum()
+        self.confusion.iter().flatten().chain(&self.unpredicted).sum()
     }
 
     /// Pictures whose prediction was their label.
@@ -148,9 +140,7 @@ mod tests {
 
     /// Logits whose largest is at `best`.
     fn peak(classes: usize, best: usize) -> Vec<f32> {
-        (0..classes)
-            .map(|c| if c == best { 4.0 } else { -(c as f32) })
-            .collect()
+        (0..classes).map(|c| if c == best { 4.0 } else { -(c as f32) }).collect()
     }
 
     #[test]
@@ -164,14 +154,7 @@ mod tests {
         assert_eq!(evaluation.top5(), None);
         assert_eq!(evaluation.confusion(), [[2, 1, 0], [0, 1, 1], [1, 0, 0]]);
         let per_class = evaluation.per_class();
-        assert_eq!(
-            per_class[0],
-            ClassScore {
-                pictures: 3,
-                predicted: 3,
-                correct: 2
-            }
-        );
+        assert_eq!(per_class[0], ClassScore { pictures: 3, predicted: 3, correct: 2 });
         assert_eq!(per_class[0].precision(), Some(2.0 / 3.0));
         assert_eq!(per_class[1].recall(), Some(0.5));
         assert_eq!(per_class[2].precision(), Some(0.0));
@@ -227,9 +210,6 @@ mod tests {
         evaluation.add(&[f32::NAN; 6], 1);
         evaluation.add(&[f32::NEG_INFINITY, 0.0, 0.0, 0.0, 0.0, 0.0], 0);
         let json = serde_json::to_string(&evaluation).unwrap();
-        assert_eq!(
-            serde_json::from_str::<Evaluation>(&json).unwrap(),
-            evaluation
-        );
+        assert_eq!(serde_json::from_str::<Evaluation>(&json).unwrap(), evaluation);
     }
 }

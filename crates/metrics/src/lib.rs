@@ -14,10 +14,8 @@ pub use evaluation::{ClassScore, Evaluation};
 /// distribution. Empty for no logits.
 pub fn softmax(logits: &[f32]) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut probabilities: Vec<f64> = logits
-        .iter()
-        .map(|&z| (f64::from(z) - f64::from(largest)).exp())
-        .collect();
+    let mut probabilities: Vec<f64> =
+        logits.iter().map(|&z| (f64::from(z) - f64::from(largest)).exp()).collect();
     let sum: f64 = probabilities.iter().sum();
     for p in &mut probabilities {
         *p /= sum;
@@ -46,8 +44,7 @@ pub fn top_k(logits: &[f32], k: usize) -> Vec<usize> {
     // A stable sort keeps equal classes, 0 and -0 among them, in order.
     classes.sort_by(|&a, &b| {
         let (a, b) = (logits[a], logits[b]);
-        b.partial_cmp(&a)
-            .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+        b.partial_cmp(&a).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
     });
     classes.truncate(k);
     classes
@@ -76,11 +73,7 @@ mod tests {
 
     #[test]
     fn softmax_is_nan_where_undefined() {
-        for logits in [
-            [f32::NAN, 0.0],
-            [f32::INFINITY, 0.0],
-            [f32::NEG_INFINITY; 2],
-        ] {
+        for logits in [[f32::NAN, 0.0], [f32::INFINITY, 0.0], [f32::NEG_INFINITY; 2]] {
             assert!(softmax(&logits).iter().all(|p| p.is_nan()), "{logits:?}");
         }
     }
@@ -103,9 +96,6 @@ mod tests {
         assert_eq!(top_k(&[1.0, 3.0, 3.0, 2.0], 3), [1, 2, 3]);
         assert_eq!(top_k(&[0.0, -0.0], 1), [0]);
         assert_eq!(top_k(&[-0.0, 0.0], 1), [0]);
-        assert_eq!(
-            top_k(&[f32::NAN, f32::NEG_INFINITY, f32::NAN, 1.0], 9),
-            [3, 1, 0, 2]
-        );
+        assert_eq!(top_k(&[f32::NAN, f32::NEG_INFINITY, f32::NAN, 1.0], 9), [3, 1, 0, 2]);
     }
 }

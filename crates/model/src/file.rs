@@ -88,8 +88,8 @@ pub struct TensorFile {
 impl TensorFile {
     /// Reads and checks the file: header, names, offsets, sizes.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let bytes = fs::read(path)
-            .map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        let bytes =
+            fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
         let malformed = |reason: String| ModelError::malformed(path, reason);
         let (_, metadata) =
             SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;

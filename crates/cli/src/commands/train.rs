@@ -66,6 +66,10 @@ Examples:
   inception train --resume runs/mine
       Goes on where Ctrl-C or a power cut ended it, to the same bits.
 
+Without --model, small pictures (shorter side below 75 pixels) are learned by
+inception-v3-small at their own size, larger ones by inception-v3 at half its width and at
+most 128×128, which is 1/30 of the whole network's cost; --size and --width change that.
+
 The run's folder gets model.safetensors (network, weights, labels and preprocessing in one
 file), report.html, log.jsonl, recipe.toml and a checkpoint. Results depend on the seed, not
 on the number of threads.";
@@ -162,7 +166,8 @@ fn introduce(job: &Job, cpu: &Cpu) {
     if let Ok(graph) = net.graph() {
         let summary = graph.summary();
         output::note(&format!(
-            "network   {}, {}×{}×{} to {} classes; {} parameters, {} multiply-adds a picture",
+            "network   {}, {}×{}×{} to {} classes\n          \
+             {} parameters, {} multiply-adds a picture",
             net.name,
             input.channels,
             input.height,
@@ -179,15 +184,14 @@ fn introduce(job: &Job, cpu: &Cpu) {
         grouped(job.data.test.len() as u64),
     ));
     output::note(&format!(
-        "training  {} of batches of {}, {}, learning rate {}, seed {}; {}, {}",
+        "training  {} of batches of {}, learning rate {}, seed {}",
         count(recipe.epochs as u64, "epoch"),
         recipe.batch,
-        results::optimizer(recipe),
         recipe.schedule.learning_rate,
         recipe.seed,
-        count(cpu.threads() as u64, "thread"),
-        cpu.isa(),
     ));
+    output::note(&format!("          {}", results::optimizer(recipe)));
+    output::note(&format!("machine   {}, {}", count(cpu.threads() as u64, "thread"), cpu.isa()));
     output::note(&format!("folder    {}", job.folder.display()));
     match history.len() {
         0 => output::note(""),

@@ -202,7 +202,7 @@ impl Ran {
     }
 
     /// Exit code 2 and one error message.
-    pub fn is_misused(self) -> Self {
+    pub fn misused(self) -> Self {
         let ran = self.ends_with(2);
         assert!(ran.err.starts_with("error: "), "{}", ran.err);
         ran

@@ -3,7 +3,7 @@
 use super::Tensor;
 use crate::lrn::Lrn;
 
-/// `y = x / d^beta` with `d` of [`denominators`].
+/// `y = x / d^beta`, `d = k + alpha / size * sum of squares over the window's channels`.
 pub fn forward(x: &Tensor, lrn: &Lrn) -> Tensor {
     let mut y = denominators(x, lrn);
     for (d, x) in y.data.iter_mut().zip(&x.data) {
