@@ -144,7 +144,8 @@ fn training_computes_every_gradient() {
     for mode in [NormMode::Batch, NormMode::Frozen] {
         for (name, graph) in zoo_in_small().chain(awkward()) {
             // The f64 reference is slow; what differs between the two modes is batch norm alone.
-            if mode == NormMode::Frozen && ["inception-v2", "inception-v3-paper"].contains(&&*name) {
+            if mode == NormMode::Frozen && ["inception-v2", "inception-v3-paper"].contains(&&*name)
+            {
                 continue;
             }
             let weights = formula::weights(&graph);
