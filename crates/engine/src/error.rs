@@ -24,4 +24,15 @@ pub enum EngineError {
         "backward wants the gradient of each head's logits for the {0} pictures of the last forward pass"
     )]
     LogitGradients(usize),
+    /// More memory than the system gives.
+    #[error(
+        "no memory for {pictures} pictures at a time, which take {mebibytes} MiB; take a smaller \
+         batch or smaller pictures"
+    )]
+    Memory {
+        /// Pictures in the batch.
+        pictures: usize,
+        /// What they take.
+        mebibytes: usize,
+    },
 }

@@ -92,15 +92,15 @@ impl Inference {
         let mut results: Vec<Vec<f32>> =
             self.outputs.iter().map(|(_, shape)| Vec::with_capacity(count * shape.len())).collect();
         for batch in pictures.chunks(BATCH * self.input.len()) {
-            self.run_batch(batch);
+            self.run_batch(batch)?;
             self.collect(batch.len() / self.input.len(), &mut results);
         }
         Ok(results)
     }
 
-    fn run_batch(&mut self, batch: &[f32]) {
+    fn run_batch(&mut self, batch: &[f32]) -> Result<(), EngineError> {
         let cpu = &*self.cpu;
-        self.arena.resize(batch.len() / self.input.len());
+        self.arena.resize(batch.len() / self.input.len())?;
         let mut input = self.arena.write(&self.input_place);
         pointwise::from_nchw(cpu, batch, &self.input_place.channels, &mut input);
         for step in &self.steps {
@@ -120,6 +120,7 @@ impl Inference {
                 Kernel::Copy => pointwise::copy(cpu, x, y),
             }
         }
+        Ok(())
     }
 
     fn collect(&self, pictures: usize, results: &mut [Vec<f32>]) {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use inception_kernels::{Buffer, View, ViewMut};
 
+use crate::EngineError;
 use crate::placement::{Place, TensorSpec};
 
 /// The steps of a run between which a buffer must keep its contents.
@@ -69,11 +70,18 @@ impl Arena {
     }
 
     /// Makes room for a batch of this many pictures; contents are lost where the number changes.
-    pub fn resize(&mut self, pictures: usize) {
-        if self.memory.len() < self.per_picture * pictures {
-            self.memory = Buffer::zeroed(self.per_picture * pictures);
+    pub fn resize(&mut self, pictures: usize) -> Result<(), EngineError> {
+        let needed = self.per_picture.saturating_mul(pictures);
+        if self.memory.len() < needed {
+            // The old memory goes first, so that both need not fit.
+            (self.memory, self.pictures) = (Buffer::default(), 0);
+            self.memory = Buffer::try_zeroed(needed).ok_or(EngineError::Memory {
+                pictures,
+                mebibytes: needed.saturating_mul(size_of::<f32>()) >> 20,
+            })?;
         }
         self.pictures = pictures;
+        Ok(())
     }
 
     /// Bytes of memory a picture takes.

@@ -115,9 +115,11 @@ impl Training {
     /// Logits of every head (the main one last) for a batch of preprocessed pictures in (picture,
     /// channel, row, column) order. `seed` decides which values dropout drops.
     pub fn forward(&mut self, pictures: &[f32], seed: u64) -> Result<Vec<Vec<f32>>, EngineError> {
-        self.pictures = steps::count_pictures(pictures.len(), self.input)?;
-        self.seed = seed;
-        self.arena.resize(self.pictures);
+        let count = steps::count_pictures(pictures.len(), self.input)?;
+        // Nothing to go back from, should there be no memory.
+        self.pictures = 0;
+        self.arena.resize(count)?;
+        (self.pictures, self.seed) = (count, seed);
         let mut input = self.arena.write(&self.plan.input);
         pointwise::from_nchw(&self.cpu, pictures, &self.plan.input.channels, &mut input);
         for i in 0..self.plan.steps.len() {

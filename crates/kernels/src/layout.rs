@@ -218,6 +218,11 @@ impl Buffer {
     pub fn zeroed(len: usize) -> Self {
         Self(bytemuck::zeroed_vec(len.div_ceil(LANES)))
     }
+
+    /// The same, or `None` where the system has no such amount to give.
+    pub fn try_zeroed(len: usize) -> Option<Self> {
+        bytemuck::allocation::try_zeroed_vec(len.div_ceil(LANES)).ok().map(Self)
+    }
 }
 
 impl Deref for Buffer {
