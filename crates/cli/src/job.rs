@@ -1,21 +1,25 @@
 //! What a training run is made of, from what the command line says and what the pictures are.
 
 use std::fs;
+use std::mem::discriminant;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use inception_engine::Cpu;
-use inception_image::{Augmentation, Dataset};
+use inception_image::{Augmentation, Dataset, Preprocessor};
 use inception_model::Model;
 use inception_net::Net;
 use inception_net::zoo;
-use inception_train::{CHECKPOINT_FILE, Checkpoint, Recipe, Trainer, untrained};
+use inception_train::{
+    CHECKPOINT_FILE, Checkpoint, MODEL_FILE, Recipe, TrainError, Trainer, untrained,
+};
 
 use crate::data::Look;
 use crate::fail::usage;
 use crate::network;
 use crate::options::{NetworkOptions, Pixels};
+use crate::run_folder::REPORT_FILE;
 
 /// Side from which on pictures are photographs to be shrunk and cropped, not small pictures of
 /// which every pixel counts: the smallest input of Inception v3.
@@ -56,12 +60,21 @@ pub fn network(
     network::find(spec, &options, Some(classes))
 }
 
-/// The weights to start from: a model file's, which must know the data's classes, else random.
+/// The network with the weights to start from: a model file's, which must be of the data's classes,
+/// else random ones. Its preprocessing fits its input.
 pub fn model(spec: Option<&str>, net: Net, data: &Dataset, seed: u32) -> Result<Model> {
-    match spec.filter(|spec| network::is_model_file(Path::new(spec))) {
-        Some(spec) => Ok(Model::load(Path::new(spec))?),
-        None => Ok(untrained(net, data.classes.clone(), seed)?),
+    let model = match spec.filter(|spec| network::is_model_file(Path::new(spec))) {
+        Some(spec) => Model::load(Path::new(spec))?,
+        None => untrained(net, data.classes.clone(), seed)?,
+    };
+    if model.labels != data.classes {
+        let (found, wanted) = (data.classes.join(", "), model.labels.join(", "));
+        return Err(TrainError::Classes { found, wanted }.into());
     }
+    let input = model.net.input;
+    let shape = (input.channels, input.height, input.width);
+    Preprocessor::new(model.net.preprocessing.clone(), shape)?;
+    Ok(model)
 }
 
 /// What the command line changes of a recipe.
@@ -69,19 +82,20 @@ pub fn model(spec: Option<&str>, net: Net, data: &Dataset, seed: u32) -> Result<
 #[command(next_help_heading = "Training")]
 pub struct RecipeOptions {
     /// How often every training picture is seen
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     pub epochs: Option<usize>,
     /// Pictures in a step
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub batch: Option<usize>,
     /// Largest learning rate
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
-    /// How gradients change weights: rmsprop as the paper does, or sgd with momentum
+    /// How gradients change weights: rmsprop as the paper does, or sgd with momentum; where the
+    /// recipe has the other one, the learning rate becomes 0.045 or 0.1
     #[arg(long, value_enum, value_name = "NAME")]
     pub optimizer: Option<Optimizer>,
     /// Decides all that is random; the same seed gives the same model, bit by bit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u32>,
     /// A TOML file with the whole recipe, such as the recipe.toml of a run; options given beside
     /// it replace what it says
@@ -97,11 +111,35 @@ pub enum Optimizer {
     Sgd,
 }
 
+impl Optimizer {
+    /// Changes a recipe of the other kind to this one, with a learning rate that suits it.
+    fn put_into(self, recipe: &mut Recipe) {
+        let usual = match self {
+            Self::Rmsprop => Recipe::default(),
+            Self::Sgd => Recipe::small(),
+        };
+        if discriminant(&recipe.optimizer) != discriminant(&usual.optimizer) {
+            recipe.optimizer = usual.optimizer;
+            recipe.schedule.learning_rate = usual.schedule.learning_rate;
+        }
+    }
+}
+
 impl RecipeOptions {
+    /// The recipe's file, if there is one.
+    pub fn file(&self) -> Result<Option<Recipe>> {
+        self.recipe.as_deref().map(read_recipe).transpose()
+    }
+
     /// The recipe that results: the file's or, without one, that for the data.
-    pub fn recipe(&self, built_in: bool, input: (usize, usize)) -> Result<Recipe> {
-        let mut recipe = match &self.recipe {
-            Some(path) => read_recipe(path)?,
+    pub fn recipe(
+        &self,
+        file: Option<Recipe>,
+        built_in: bool,
+        input: (usize, usize),
+    ) -> Result<Recipe> {
+        let mut recipe = match file {
+            Some(recipe) => recipe,
             None if built_in => Recipe::small(),
             None if input.0.min(input.1) < PHOTOGRAPH => Recipe {
                 augmentation: Some(Augmentation::small_pictures()),
@@ -113,14 +151,11 @@ impl RecipeOptions {
         recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
         recipe.batch = self.batch.unwrap_or(recipe.batch);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
+        if let Some(optimizer) = self.optimizer {
+            optimizer.put_into(&mut recipe);
+        }
         if let Some(rate) = self.learning_rate {
             recipe.schedule.learning_rate = rate;
-        }
-        if let Some(optimizer) = self.optimizer {
-            recipe.optimizer = match optimizer {
-                Optimizer::Rmsprop => Recipe::default().optimizer,
-                Optimizer::Sgd => inception_train::Rule::Sgd { momentum: 0.9, nesterov: false },
-            };
         }
         recipe.check().map_err(|error| match &self.recipe {
             Some(path) => anyhow!(error).context(path.display().to_string()),
@@ -137,24 +172,32 @@ fn read_recipe(path: &Path) -> Result<Recipe> {
 }
 
 /// A trainer at the last whole epoch of the run in a folder. `epochs`, where given, is the new
-/// number of them.
+/// number of them. A run that has all its epochs is one to go on with only if it ended before its
+/// model or report was written; its model then is written here, as no further epoch will.
 pub fn resume(folder: &Path, epochs: Option<usize>, cpu: Arc<Cpu>) -> Result<Trainer> {
     let mut checkpoint = Checkpoint::load(&folder.join(CHECKPOINT_FILE))?;
     let run = &mut checkpoint.run;
     let done = run.history.len();
     run.recipe.epochs = epochs.unwrap_or(run.recipe.epochs);
-    if done >= run.recipe.epochs {
+    let complete = [MODEL_FILE, REPORT_FILE].iter().all(|name| folder.join(name).exists());
+    let left = run.recipe.epochs.checked_sub(done);
+    if left.is_none() || (left == Some(0) && complete) {
         return Err(usage(format!(
             "the run in {} has all its {done} epochs; give more with --epochs N",
             folder.display()
         )));
     }
-    Ok(Trainer::resume(checkpoint, cpu)?)
+    let trainer = Trainer::resume(checkpoint, cpu)?;
+    if left == Some(0) {
+        trainer.model().save(&folder.join(MODEL_FILE))?;
+    }
+    Ok(trainer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use inception_train::Rule;
 
     fn chosen(spec: Option<&str>, options: NetworkOptions, side: usize, grey: bool) -> Net {
         network(spec, &options, 5, Look { side, grey }).unwrap()
@@ -200,11 +243,29 @@ mod tests {
             optimizer: Some(Optimizer::Sgd),
             ..RecipeOptions::default()
         };
-        let recipe = options.recipe(false, (128, 128)).unwrap();
+        let recipe = options.recipe(None, false, (128, 128)).unwrap();
         assert_eq!((recipe.epochs, recipe.schedule.learning_rate), (3, 0.01));
         assert!(matches!(recipe.optimizer, inception_train::Rule::Sgd { .. }));
         assert_eq!(recipe.batch, Recipe::default().batch);
         let zero = RecipeOptions { epochs: Some(0), ..RecipeOptions::default() };
-        assert!(zero.recipe(true, (28, 28)).unwrap_err().to_string().contains("epochs"));
+        assert!(zero.recipe(None, true, (28, 28)).unwrap_err().to_string().contains("epochs"));
+    }
+
+    #[test]
+    fn an_optimizer_brings_its_learning_rate_and_leaves_its_own_kind_alone() {
+        let with = |optimizer, recipe| {
+            let options = RecipeOptions { optimizer: Some(optimizer), ..RecipeOptions::default() };
+            let recipe = options.recipe(Some(recipe), false, (128, 128)).unwrap();
+            (recipe.optimizer, recipe.schedule.learning_rate)
+        };
+        let (small, default) = (Recipe::small(), Recipe::default());
+        assert!(matches!(small.optimizer, Rule::Sgd { nesterov: true, .. }));
+        assert!(matches!(default.optimizer, Rule::RmsProp { .. }));
+        assert_eq!(with(Optimizer::Sgd, default.clone()), (small.optimizer.clone(), 0.1));
+        assert_eq!(with(Optimizer::Rmsprop, small.clone()), (default.optimizer, 0.045));
+        let mut mine = small;
+        mine.optimizer = Rule::Sgd { momentum: 0.5, nesterov: false };
+        mine.schedule.learning_rate = 0.02;
+        assert_eq!(with(Optimizer::Sgd, mine.clone()), (mine.optimizer, 0.02));
     }
 }

@@ -34,13 +34,13 @@ pub struct NetworkOptions {
     #[arg(long, value_name = "NAME", value_parser = dialect())]
     pub dialect: Option<Dialect>,
     /// Height and width of its input, as 128 or 128x96 [default: the network's own]
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", allow_negative_numbers = true)]
     pub size: Option<Pixels>,
     /// Colour channels of its input: 1 for grey, 3 for colour
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub channels: Option<usize>,
     /// Factor of all layers' widths: 0.5 is about a quarter of the cost
-    #[arg(long, value_name = "FACTOR")]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     pub width: Option<f64>,
 }
 
@@ -69,10 +69,10 @@ fn dialect() -> impl clap::builder::TypedValueParser<Value = Dialect> {
 #[command(next_help_heading = "Preprocessing (instead of the model's own)")]
 pub struct PreprocessingOptions {
     /// Size before cropping: none, N for the shorter side, or HEIGHTxWIDTH
-    #[arg(long, value_name = "SIZE", value_parser = resize)]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = resize)]
     pub resize: Option<Resize>,
     /// Central part that is used, as 299 or 299x320
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", allow_negative_numbers = true)]
     pub crop: Option<Pixels>,
 }
 
@@ -95,12 +95,21 @@ fn resize(text: &str) -> Result<Resize, String> {
     }
 }
 
+/// A `--test-fraction`: some of the pictures, neither none nor all.
+pub fn test_fraction(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|&share| 0.0 < share && share < 1.0)
+        .ok_or_else(|| "expected a number between 0 and 1".to_owned())
+}
+
 /// How the work is done, never what comes out.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Machine")]
 pub struct MachineOptions {
     /// Threads that compute; results are the same for any number [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -126,5 +135,13 @@ mod tests {
         assert_eq!(resize("342"), Ok(Resize::Shorter(342)));
         assert_eq!(resize("10x20"), Ok(Resize::Exact { height: 10, width: 20 }));
         assert!(resize("0").is_err() && resize("all").is_err());
+    }
+
+    #[test]
+    fn test_fractions() {
+        assert_eq!(test_fraction("0.25"), Ok(0.25));
+        for bad in ["", "0", "1", "1.5", "-3", "nan", "inf", "half"] {
+            assert!(test_fraction(bad).is_err(), "{bad}");
+        }
     }
 }

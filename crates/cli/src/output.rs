@@ -1,6 +1,7 @@
 //! Standard output and error. Nothing here panics when they are closed or full.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -33,5 +34,36 @@ pub fn invocation() -> String {
     if std::env::var_os("CARGO").is_some() {
         return "cargo run --release --".to_owned();
     }
-    std::env::args().next().unwrap_or_else(|| "inception".to_owned())
+    std::env::args().next().map_or("inception".to_owned(), |name| quoted(Path::new(&name)))
+}
+
+/// A path as a shell takes it: in quotes where it has to be.
+pub fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let separators = if cfg!(windows) { r"\/-_.,:=+@%" } else { "/-_.,:=+@%" };
+    if !path.is_empty() && path.chars().all(|c| c.is_alphanumeric() || separators.contains(c)) {
+        return path;
+    }
+    match cfg!(windows) {
+        true => format!("\"{path}\""),
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_where_a_shell_would_split_or_change_them() {
+        for (path, shown) in [
+            ("runs/a-1/model.safetensors", "runs/a-1/model.safetensors"),
+            ("my runs/é", "'my runs/é'"),
+            ("it's", r"'it'\''s'"),
+            ("a$b", "'a$b'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), shown);
+        }
+    }
 }

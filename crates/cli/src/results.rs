@@ -14,7 +14,7 @@ use inception_train::{
 };
 
 use crate::data;
-use crate::output::{self, invocation};
+use crate::output::{self, invocation, quoted};
 use crate::plot::{Curve, plot};
 use crate::report::{Epoch, Report};
 use crate::run_folder::{self, EXAMPLE_FILE, LOG_FILE, RECIPE_FILE, REPORT_FILE};
@@ -139,15 +139,15 @@ impl<'a> Results<'a> {
             "written to {}\n{}\nnext\n  {program} predict {} {example}\n",
             self.folder.display(),
             table.text(),
-            model.display(),
+            quoted(&model),
         )
     }
 
-    /// A picture to predict: a test picture's file, written to the run's folder if it has none.
+    /// A picture to predict, as a shell takes it: a test picture's file, written to the run's folder if it has none.
     fn example(&self) -> Result<String> {
         let sample = self.data.test.first().or(self.data.train.first());
         match sample.map(|sample| &sample.source) {
-            Some(Source::File(path)) => Ok(path.display().to_string()),
+            Some(Source::File(path)) => Ok(quoted(path)),
             Some(Source::Memory { picture, .. }) => {
                 let path = self.folder.join(EXAMPLE_FILE);
                 let (width, height) = (picture.width() as u32, picture.height() as u32);
@@ -155,7 +155,7 @@ impl<'a> Results<'a> {
                 rgb.context("a picture has as many values as pixels")?
                     .save(&path)
                     .with_context(|| format!("cannot write {}", path.display()))?;
-                Ok(path.display().to_string())
+                Ok(quoted(&path))
             }
             None => Ok("picture.png".to_owned()),
         }

@@ -9,6 +9,8 @@ use inception_model::write_atomically;
 use inception_train::{CHECKPOINT_FILE, EpochReport};
 use serde::{Deserialize, Serialize};
 
+use crate::output::quoted;
+
 /// One JSON object for each epoch.
 pub const LOG_FILE: &str = "log.jsonl";
 /// The page with curves, confusion matrix and pictures.
@@ -46,11 +48,16 @@ pub fn create(out: Option<&Path>, network: &str) -> Result<PathBuf> {
     let mut entries = fs::read_dir(out).with_context(|| cannot(out))?;
     match entries.next() {
         None => Ok(out.to_owned()),
-        Some(_) => Err(anyhow!(
-            "{} is not empty and nothing is overwritten; choose another --out, or go on with the \
-             run in it: --resume {0}",
-            out.display()
-        )),
+        Some(_) => {
+            let go_on = match out.join(CHECKPOINT_FILE).exists() {
+                true => format!(", or go on with the run in it: --resume {}", quoted(out)),
+                false => String::new(),
+            };
+            Err(anyhow!(
+                "{} is not empty and nothing is overwritten; choose another --out{go_on}",
+                out.display()
+            ))
+        }
     }
 }
 
@@ -150,6 +157,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         assert!(create(Some(root.path()), "x").is_ok());
         fs::write(root.path().join("mine"), "").unwrap();
+        let error = create(Some(root.path()), "x").unwrap_err().to_string();
+        assert!(error.contains("not empty") && !error.contains("--resume"), "{error}");
+        fs::write(root.path().join(CHECKPOINT_FILE), "").unwrap();
         let error = create(Some(root.path()), "x").unwrap_err().to_string();
         assert!(error.contains("not empty") && error.contains("--resume"), "{error}");
     }

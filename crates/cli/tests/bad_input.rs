@@ -81,8 +81,10 @@ fn a_recipe_that_cannot_be_followed() {
     wrong("'sgd'", "'magic'").says(&["line 4", "magic", "rmsprop"]);
     train(&["--recipe", "nowhere.toml"]).fails().says(&["nowhere.toml", "No such file"]);
     train(&["--epochs", "0"]).misused().says(&["epochs is 0"]);
-    train(&["--learning-rate", "-1"]).misused();
+    train(&["--learning-rate", "-1"]).misused().says(&["learning_rate is -1"]);
+    train(&["--seed", "-1"]).misused().says(&["-1 is not in"]);
     train(&["--test-fraction", "1"]).misused().says(&["between 0 and 1"]);
+    train(&["--test-fraction", "-3"]).misused().says(&["between 0 and 1"]);
     train(&["--size", "64"]).misused().says(&["--size"]);
     assert!(!place.path("runs").exists());
 }

@@ -75,6 +75,28 @@ fn pictures_may_have_moved() {
 }
 
 #[test]
+fn a_run_that_died_after_its_last_checkpoint_is_completed() {
+    let place = Place::new();
+    place.train("run", &[]).succeeds();
+    let model = place.read("run/model.safetensors");
+    let resume = ["train", "--resume", "run"];
+    for lost in
+        [&["model.safetensors", "report.html"][..], &["model.safetensors"], &["report.html"]]
+    {
+        for name in lost {
+            std::fs::remove_file(place.path("run").join(name)).unwrap();
+        }
+        place.run(&resume).succeeds().says(&["all epochs are done"]);
+        assert!(model == place.read("run/model.safetensors"), "another model without {lost:?}");
+        assert!(place.text("run/report.html").contains("</html>"));
+        assert_eq!(place.text("run/log.jsonl").lines().count(), 6);
+    }
+    place.run(&resume).misused().says(&["all its 6 epochs", "--epochs N"]);
+    std::fs::remove_file(place.path("run/report.html")).unwrap();
+    place.run(&[&resume[..], &["--epochs", "3"]].concat()).misused();
+}
+
+#[test]
 fn what_is_no_run_is_refused() {
     let place = Place::new();
     place.photos();

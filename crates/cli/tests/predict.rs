@@ -191,5 +191,11 @@ fn eval_leaves_out_broken_pictures_unless_strict() {
     assert_eq!(ran.json()["skipped"], 1);
     ran.says(&["1 picture could not be read", "photos/green/4.png"]);
     place.run(&["eval", model, "photos", "--strict"]).fails().says(&["photos/green/4.png"]);
+    for bad in ["nan", "-3", "1.5"] {
+        let arguments = ["eval", model, "photos", "--split", "test", "--test-fraction", bad];
+        place.run(&arguments).misused().says(&["between 0 and 1"]);
+    }
+    place.run(&["eval", model, "photos", "--seed", "1"]).misused().says(&["--split"]);
+    place.run(&["eval", model, "photos", "--test-fraction", "0.5"]).misused().says(&["--split"]);
     place.run(&["eval", model, "nowhere"]).fails().says(&["nowhere", "no such folder"]);
 }

@@ -71,6 +71,7 @@ fn a_model_file_has_a_summary_too() {
     let model = place.model();
     let of_model = place.run(&["summary", model, "--json"]).succeeds().json();
     assert_eq!(of_model, place.run(&["summary", "tiny.toml", "--json"]).succeeds().json());
+    place.run(&["summary", model, "--classes", "7"]).misused().says(&["--classes", model]);
 }
 
 #[test]
@@ -80,7 +81,7 @@ fn what_cannot_be_meant_is_misuse() {
     place.run(&["summary", "googlenet", "--dialect", "keras"]).misused().says(&["torchvision"]);
     place.run(&["summary", "googlenet", "--dialect", "x"]).misused().says(&["fid-2015"]);
     place.run(&["summary", "googlenet", "--size", "0"]).misused().says(&["HEIGHTxWIDTH"]);
-    place.run(&["summary", "googlenet", "--width", "-1"]).misused();
+    place.run(&["summary", "googlenet", "--width", "-1"]).misused().says(&["width", "-1"]);
     place.run(&["summary", "tiny.toml", "--size", "32"]).misused().says(&["--size", "tiny.toml"]);
     place.run(&["summary", "tiny.toml", "--json", "--toml"]).misused();
     place.run(&["nonsense"]).misused();

@@ -53,6 +53,20 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
 }
 
 #[test]
+fn the_recipe_of_a_run_gives_its_model_again() {
+    let place = Place::new();
+    let ran = place.train("a", &["--seed", "5"]).succeeds();
+    ran.says(&["seed 5"]);
+    let arguments = ["train", "photos", "--model", "tiny.toml", "--recipe", "a/recipe.toml"];
+    place.run(&[&arguments[..], &["--out", "b"]].concat()).succeeds();
+    assert_eq!(place.text("a/run.toml"), place.text("b/run.toml"));
+    assert!(place.read("a/model.safetensors") == place.read("b/model.safetensors"));
+    place.run(&[&arguments[..], &["--out", "c", "--seed", "6"]].concat()).succeeds();
+    assert!(place.text("c/run.toml").contains("seed = 6"));
+    assert!(place.read("a/model.safetensors") != place.read("c/model.safetensors"));
+}
+
+#[test]
 fn without_out_each_run_gets_a_folder_of_its_own() {
     let place = Place::new();
     place.photos();
@@ -115,6 +129,7 @@ fn a_model_file_can_be_started_from() {
     fs::rename(place.path("photos/red"), place.path("photos/pink")).unwrap();
     let again = [&arguments[..7], &["c"]].concat();
     place.run(&again).fails().says(&["pink", "red"]);
+    assert!(!place.path("c").exists(), "a run that cannot begin left a folder");
 }
 
 #[test]

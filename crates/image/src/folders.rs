@@ -134,6 +134,12 @@ fn folders(folder: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
     Ok(entries(folder)?.into_iter().filter(|(_, path)| path.is_dir()).collect())
 }
 
+/// Whether it is there but no file with content: to open a pipe or a device may take forever. A
+/// link that leads nowhere is not special; that it cannot be read is told like of any picture.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|data| !data.is_file())
+}
+
 /// Pictures in a folder and all folders below it, sorted by path: the visible files that are
 /// pictures by extension or content. Whether they can be read shows when they are.
 ///
@@ -154,7 +160,7 @@ pub fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
         for (_, path) in entries(&folder)? {
             if path.is_dir() {
                 open.push(path);
-            } else if looks_like_picture(&path) {
+            } else if !is_special(&path) && looks_like_picture(&path) {
                 pictures.push(path);
             }
         }

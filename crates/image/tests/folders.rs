@@ -336,3 +336,20 @@ fn a_folder_of_real_photographs() {
     assert_eq!((dataset.train.len(), dataset.test.len()), (800, 200));
     dataset.check(true, 2).unwrap();
 }
+
+#[cfg(unix)]
+#[test]
+fn pipes_are_passed_over() {
+    let folder = folder(&["cat/a.png", "cat/b.png", "dog/a.png", "dog/b.png"]);
+    for name in ["cat/pipe.jpg", "cat/pipe"] {
+        let made = std::process::Command::new("mkfifo").arg(folder.path().join(name)).status();
+        if !made.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: no mkfifo here");
+            return;
+        }
+    }
+    std::os::unix::fs::symlink("pipe.jpg", folder.path().join("cat/link.jpg")).unwrap();
+    let dataset = open(folder.path()).unwrap();
+    assert_eq!(dataset.train.len() + dataset.test.len(), 4);
+    assert!(dataset.skipped.is_empty());
+}

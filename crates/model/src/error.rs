@@ -13,6 +13,9 @@ pub enum ModelError {
         /// Why.
         source: std::io::Error,
     },
+    /// A folder where a model file is wanted.
+    #[error("{} is a folder; name the model.safetensors in it", .0.display())]
+    Folder(PathBuf),
     /// The file cannot be written; what stood there before is untouched.
     #[error("cannot write {}: {source}; the previous file, if any, is unchanged", path.display())]
     Write {
@@ -44,7 +47,10 @@ pub enum ModelError {
         key: &'static str,
     },
     /// Written by another version of the format.
-    #[error("{} has format {found}, this program reads {}", path.display(), crate::FORMAT)]
+    #[error(
+        "{} has format {found}, this program reads {}{}",
+        path.display(), crate::FORMAT, checkpoint_hint(found)
+    )]
     Version {
         /// The file.
         path: PathBuf,
@@ -62,6 +68,14 @@ pub enum ModelError {
     /// Weights that do not fit the network.
     #[error("the weights do not fit the network: {0}")]
     Mismatch(String),
+}
+
+/// Checkpoints lie beside the model and are easily taken for it.
+fn checkpoint_hint(found: &str) -> &'static str {
+    match found.starts_with("inception-checkpoint/") {
+        true => "; use the model.safetensors beside it",
+        false => "",
+    }
 }
 
 impl ModelError {

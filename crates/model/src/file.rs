@@ -46,6 +46,9 @@ impl Model {
 
     /// Reads a model file, strictly: every tensor the network wants, of its shape, and no others.
     pub fn load(path: &Path) -> Result<Self, ModelError> {
+        if path.is_dir() {
+            return Err(ModelError::Folder(path.to_owned()));
+        }
         let file = TensorFile::read(path)?;
         let format = file.header("format")?;
         if format != FORMAT {

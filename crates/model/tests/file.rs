@@ -115,6 +115,18 @@ fn another_version_says_which() {
 }
 
 #[test]
+fn a_checkpoint_or_a_folder_leads_to_the_model_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let header = BTreeMap::from([("format".to_owned(), "inception-checkpoint/1".to_owned())]);
+    write_tensors(&path, header, [("x", &[1][..], &[1.0][..])]).unwrap();
+    for path in [&path, folder.path()] {
+        let message = Model::load(path).expect_err("not a model").to_string();
+        assert!(message.contains("the model.safetensors"), "{message}");
+    }
+}
+
+#[test]
 fn foreign_tensors_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.safetensors");

@@ -22,6 +22,8 @@ pub enum Origin {
     Gradient(String),
     /// None of them: the loss's own arithmetic.
     Loss,
+    /// The loss on the test pictures, with weights that are finite themselves.
+    TestLoss,
 }
 
 impl fmt::Display for Origin {
@@ -33,6 +35,7 @@ impl fmt::Display for Origin {
             Origin::Output(layer) => write!(f, "in the output of layer `{layer}`"),
             Origin::Gradient(name) => write!(f, "in the gradient of `{name}`"),
             Origin::Loss => write!(f, "in the loss itself"),
+            Origin::TestLoss => write!(f, "in the loss on the test pictures"),
         }
     }
 }

@@ -26,11 +26,12 @@ pub enum TrainError {
     /// No training picture could be read.
     #[error("no training picture can be read; the first: {0}")]
     NoPictures(String),
-    /// A loss, gradient or weight became infinite or NaN.
+    /// A loss, on training or test pictures, a gradient or a weight became infinite or NaN.
     #[error(
         "training broke down in epoch {epoch}, step {step}: the numbers are no longer finite, \
-         first {origin}; the last good checkpoint, {}, is kept; lower the learning rate (it was \
-         {learning_rate}) or set clip_norm", checkpoint.display()
+         first {origin}; the checkpoint of the last good epoch, {}, is kept; lower the learning rate \
+         (it was {learning_rate}): start a new run with a smaller --learning-rate",
+        checkpoint.display()
     )]
     NotFinite {
         /// Epoch, from 1.

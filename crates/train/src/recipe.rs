@@ -83,8 +83,12 @@ impl Recipe {
     /// # Errors
     /// What is wrong with the text, with its line, or with a number in it.
     pub fn from_toml(text: &str) -> Result<Self, TrainError> {
-        let recipe: Self =
-            toml::from_str(text).map_err(|error| TrainError::Recipe(error.to_string()))?;
+        let recipe: Self = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text.as_bytes()[..start].iter().filter(|&&b| b == b'\n').count() + 1;
+            let message = error.message().replace('\n', ", ");
+            TrainError::Recipe(format!("line {line}: {message}"))
+        })?;
         recipe.check()?;
         Ok(recipe)
     }
@@ -168,6 +172,10 @@ mod tests {
         };
         let unknown = message("clip_norm", "clip");
         assert!(unknown.contains("line 6") && unknown.contains("`clip_norm`"), "{unknown}");
+        for (from, to) in [("clip_norm", "clip"), ("rmsprop", "adam"), ("batch = ", "batch 32")] {
+            let text = message(from, to);
+            assert!(text.contains(": line ") && !text.contains('\n'), "{text}");
+        }
         assert!(message("rmsprop", "adam").contains("rmsprop"));
         assert!(message("momentum = 0.9", "momentum = 1.5").contains("momentum is 1.5"));
         assert!(message("learning_rate = 0.045", "learning_rate = nan").contains("learning_rate"));

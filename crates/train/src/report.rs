@@ -60,7 +60,7 @@ pub struct EpochReport {
     pub train_loss: f64,
     /// Share of the training pictures recognised.
     pub train_top1: f64,
-    /// Loss on the test pictures; none without test pictures, or where it is not finite.
+    /// Loss on the test pictures; none without test pictures.
     pub test_loss: Option<f64>,
     /// Share of the test pictures recognised.
     pub test_top1: Option<f64>,
@@ -158,7 +158,7 @@ impl Tally {
             epoch,
             train_loss: self.evaluation.loss(),
             train_top1: self.evaluation.top1(),
-            test_loss: test.map(Evaluation::loss).filter(|loss| loss.is_finite()),
+            test_loss: test.map(Evaluation::loss),
             test_top1: test.map(Evaluation::top1),
             test_top5: test.and_then(Evaluation::top5),
             objective: self.objective / steps,

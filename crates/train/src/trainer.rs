@@ -139,7 +139,7 @@ impl Trainer {
     }
 
     /// Trains until the recipe's last epoch is done or the run is stopped. After each epoch the
-    /// network is evaluated on the test pictures, if there are any, and checkpoint and model are
+    /// network is evaluated on the test pictures, if there are any, and model and checkpoint are
     /// written, each whole or not at all. What was done of an epoch when the run was stopped is
     /// lost, which is why the trainer is used up: the checkpoint is what a run goes on from.
     ///
@@ -158,11 +158,20 @@ impl Trainer {
             let Some(mut tally) = self.train_epoch(&mut session)? else {
                 return Ok(Ended { finished: false, run: Run { steps, ..self.run } });
             };
-            let test = self.evaluate(&mut session, &mut tally)?;
-            let report = tally.epoch_report(self.run.history.len() + 1, test.as_ref());
+            // None of them readable is as good as none.
+            let test = self.evaluate(&mut session, &mut tally)?.filter(|t| t.pictures() > 0);
+            let epoch = self.run.history.len() + 1;
+            let report = tally.epoch_report(epoch, test.as_ref());
+            // Finite weights can still be too large to compute with, and the last step's have
+            // not been through a training loss.
+            if report.test_loss.is_some_and(|loss| !loss.is_finite()) {
+                let origin = diagnosis::in_weights(self.weights()).unwrap_or(Origin::TestLoss);
+                return Err(session.not_finite(epoch, report.learning_rate, tally.steps, origin));
+            }
             self.run.history.push(report);
-            self.save_checkpoint(&session.checkpoint())?;
+            // The checkpoint comes last: it never claims an epoch whose model is not there.
             self.model().save(&session.options.folder.join(MODEL_FILE))?;
+            self.save_checkpoint(&session.checkpoint())?;
             session.observer.epoch(&self.run.history[self.run.history.len() - 1]);
         }
         Ok(Ended { finished: true, run: self.run })
@@ -181,10 +190,6 @@ impl Trainer {
         let steps = loader.batches();
         let mut told = 0;
         let mut rate = 0.0;
-        let not_finite = |origin, step, learning_rate, session: &Session| {
-            let (epoch, checkpoint) = (epoch + 1, session.checkpoint());
-            Err(TrainError::NotFinite { epoch, step, origin, learning_rate, checkpoint })
-        };
         loop {
             if session.options.stop.load(Ordering::Relaxed) {
                 return Ok(None);
@@ -196,7 +201,7 @@ impl Trainer {
                 Ok(figures) => figures,
                 Err(Broken::Error(error)) => return Err(error),
                 Err(Broken::NotFinite(origin)) => {
-                    return not_finite(origin, tally.steps + 1, rate, session);
+                    return Err(session.not_finite(epoch + 1, rate, tally.steps + 1, origin));
                 }
             };
             tally.add(&figures);
@@ -213,7 +218,7 @@ impl Trainer {
         // The last step's own effect has not been through a loss yet, and what is not finite
         // must never replace a good checkpoint.
         match diagnosis::in_weights(self.training.weights()) {
-            Some(origin) => not_finite(origin, tally.steps, rate, session),
+            Some(origin) => Err(session.not_finite(epoch + 1, rate, tally.steps, origin)),
             None => Ok(Some(tally)),
         }
     }
@@ -342,6 +347,18 @@ impl<'a> Session<'a> {
 
     fn checkpoint(&self) -> PathBuf {
         self.options.folder.join(CHECKPOINT_FILE)
+    }
+
+    /// The error about numbers that broke down in or after this step of this epoch, from 1.
+    fn not_finite(
+        &self,
+        epoch: usize,
+        learning_rate: f64,
+        step: usize,
+        origin: Origin,
+    ) -> TrainError {
+        let checkpoint = self.checkpoint();
+        TrainError::NotFinite { epoch, step, origin, learning_rate, checkpoint }
     }
 
     fn train_loader(&self, recipe: &Recipe, epoch: usize) -> Loader {

@@ -129,6 +129,25 @@ fn numbers_that_blow_up_stop_the_run_and_keep_the_checkpoint() {
 }
 
 #[test]
+fn a_test_loss_that_blows_up_is_no_epoch() {
+    let folder = tempdir().unwrap();
+    // One step: its weights are finite, and only the test pictures show what they do.
+    let mut recipe = Recipe { batch: 102, average_decay: None, ..recipe(1) };
+    recipe.schedule.learning_rate = 1e30;
+    recipe.schedule.warmup_epochs = 0.0;
+    let trainer = Trainer::new(model(), recipe, cpu(1)).unwrap();
+    let mut witness = Witness::default();
+    let error = train(trainer, &data(), folder.path(), 1, &mut witness).unwrap_err();
+    let TrainError::NotFinite { epoch: 1, step: 1, origin: Origin::TestLoss, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!((witness.steps.len(), witness.epochs.len()), (1, 0));
+    assert_eq!(checkpoint(folder.path()).weights, model().weights);
+    assert!(!folder.path().join(MODEL_FILE).exists());
+    assert!(error.to_string().contains("smaller --learning-rate"), "{error}");
+}
+
+#[test]
 fn a_broken_weight_is_named() {
     let folder = tempdir().unwrap();
     let mut model = model();

@@ -13,7 +13,7 @@ use inception_train::Predictor;
 use serde_json::{Value, json};
 
 use crate::data::{self, Part};
-use crate::options::{MachineOptions, PreprocessingOptions};
+use crate::options::{self, MachineOptions, PreprocessingOptions};
 use crate::output;
 use crate::progress::Progress;
 use crate::text::{Align, Table, count, grouped, percent};
@@ -35,11 +35,19 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "PART", help_heading = "Pictures")]
     split: Option<Part>,
     /// The --test-fraction of the training, for --split of a folder without parts
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2, help_heading = "Pictures")]
-    test_fraction: f64,
-    /// The --seed of the training, likewise
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Pictures")]
-    seed: u32,
+    /// [default: 0.2]
+    #[arg(long, value_name = "SHARE", requires = "split", allow_negative_numbers = true,
+        value_parser = options::test_fraction, help_heading = "Pictures")]
+    test_fraction: Option<f64>,
+    /// The --seed of the training, likewise [default: 0]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "split",
+        allow_negative_numbers = true,
+        help_heading = "Pictures"
+    )]
+    seed: Option<u32>,
     /// Stops at a picture that cannot be read instead of leaving it out
     #[arg(long, help_heading = "Pictures")]
     strict: bool,
@@ -67,8 +75,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let cpu = Arc::new(Cpu::new(args.machine.threads())?);
     let mut model = Model::load(&args.model)?;
     args.preprocessing.apply(&mut model.net.preprocessing);
-    let seed = args.seed.into();
-    let options = OpenOptions { test_share: args.test_fraction, seed, strict: args.strict };
+    let usual = OpenOptions::default();
+    let options = OpenOptions {
+        test_share: args.test_fraction.unwrap_or(usual.test_share),
+        seed: args.seed.map_or(usual.seed, u64::from),
+        strict: args.strict,
+    };
     let mut set = data::open_to_judge(args.data.as_deref(), args.split, &model.labels, &options)?;
     if args.strict {
         set.check(true, cpu.threads())?;

@@ -28,8 +28,10 @@ pub struct Args {
     /// Pictures, folders of pictures, or - for a picture from standard input
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// How many classes to tell of each picture, the most probable first [default: 5]
-    #[arg(short = 'k', long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    /// How many classes to tell of each picture, the most probable first [default: 5;
+    /// 3 in the table of several pictures]
+    #[arg(short = 'k', long, value_name = "K", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..))]
     top: Option<u32>,
     /// Writes JSON: a list of objects with `file` and `predictions` (`label`, `index`,
     /// `probability`)

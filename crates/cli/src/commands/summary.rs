@@ -1,12 +1,13 @@
 //! `inception summary`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use inception_net::Net;
 
+use crate::fail::usage;
 use crate::options::NetworkOptions;
 use crate::{network, output};
 
@@ -27,7 +28,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     /// Number of classes [default: the network's own]
-    #[arg(long, value_name = "N", help_heading = "Network")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Network")]
     classes: Option<usize>,
     #[command(flatten)]
     options: NetworkOptions,
@@ -49,6 +50,12 @@ In the table an output is channels × height × width, `sees` is the receptive f
 /// Prints or writes what was asked for; the table if nothing was.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let net = network::find(&args.network, &args.options, args.classes)?;
+    if args.classes.is_some() && network::is_model_file(Path::new(&args.network)) {
+        return Err(usage(format!(
+            "--classes is not for model files; {} was trained for {}",
+            args.network, net.classes
+        )));
+    }
     if let Some(path) = &args.svg {
         let svg = net.to_svg()?;
         fs::write(path, svg).with_context(|| format!("cannot write {}", path.display()))?;

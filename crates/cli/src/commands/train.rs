@@ -11,10 +11,9 @@ use inception_image::dataset::OpenOptions;
 use inception_image::{Dataset, PictureError};
 use inception_train::{EpochReport, MODEL_FILE, Observer, Run, RunOptions, StepReport, Trainer};
 
-use crate::fail::usage;
 use crate::job::{self, RecipeOptions};
-use crate::options::{MachineOptions, NetworkOptions};
-use crate::output::{self, invocation};
+use crate::options::{self, MachineOptions, NetworkOptions};
+use crate::output::{self, invocation, quoted};
 use crate::progress::Progress;
 use crate::results::Results;
 use crate::run_folder::{self, Log, Settings};
@@ -41,7 +40,8 @@ pub struct Args {
         "test_fraction", "strict"])]
     resume: Option<PathBuf>,
     /// Share of each class set aside for testing, where the folder has no split [default: 0.2]
-    #[arg(long, value_name = "SHARE", help_heading = "Pictures")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true,
+        value_parser = options::test_fraction, help_heading = "Pictures")]
     test_fraction: Option<f64>,
     /// Stops at a picture that cannot be read, before training, instead of skipping it
     #[arg(long, help_heading = "Pictures")]
@@ -117,11 +117,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// A new run. Its folder is made last, when all else is known to be in order.
 fn begin(args: &Args, cpu: &Arc<Cpu>) -> Result<Job> {
-    let seed = args.recipe.seed.unwrap_or(0);
+    // The split hangs on the seed too, which a recipe's file may say.
+    let recipe = args.recipe.file()?;
+    let seed = args.recipe.seed.or(recipe.as_ref().map(|recipe| recipe.seed)).unwrap_or(0);
     let test_fraction = args.test_fraction.unwrap_or(OpenOptions::default().test_share);
-    if !(test_fraction > 0.0 && test_fraction < 1.0) {
-        return Err(usage(format!("--test-fraction is {test_fraction}; it lies between 0 and 1")));
-    }
     let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     let data = args.data.as_ref().map(absolute);
     let settings = Settings { data, test_fraction, seed: seed.into(), strict: args.strict };
@@ -130,7 +129,7 @@ fn begin(args: &Args, cpu: &Arc<Cpu>) -> Result<Job> {
     let spec = args.model.as_deref();
     let net = job::network(spec, &args.network, data.classes.len(), look)?;
     let input = (net.input.height, net.input.width);
-    let recipe = args.recipe.recipe(args.data.is_none(), input)?;
+    let recipe = args.recipe.recipe(recipe, args.data.is_none(), input)?;
     let name = net.name.clone();
     let model = job::model(spec, net, &data, recipe.seed)?;
     let toml = recipe.to_toml();
@@ -195,6 +194,9 @@ fn introduce(job: &Job, cpu: &Cpu) {
     output::note(&format!("folder    {}", job.folder.display()));
     match history.len() {
         0 => output::note(""),
+        done if done == recipe.epochs => {
+            output::note("all epochs are done; model and report are written again\n");
+        }
         done => output::note(&format!("goes on after {}\n", count(done as u64, "epoch"))),
     }
 }
@@ -220,7 +222,7 @@ fn stopped(run: &Run, folder: &Path) {
         done,
         count(run.recipe.epochs as u64, "epoch"),
         invocation(),
-        folder.display(),
+        quoted(folder),
     ));
 }
 
@@ -237,7 +239,7 @@ fn with_remedy(error: inception_train::TrainError, folder: &Path) -> Error {
             error.context(format!(
                 "the run ended early; make room and go on with `{} train --resume {}`",
                 invocation(),
-                folder.display()
+                quoted(folder)
             ))
         }
         other => other.into(),
