@@ -168,7 +168,7 @@ impl RecipeOptions {
 fn read_recipe(path: &Path) -> Result<Recipe> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the recipe {}", path.display()))?;
-    Recipe::from_toml(&text).with_context(|| format!("{} is no usable recipe", path.display()))
+    Recipe::from_toml(&text).with_context(|| path.display().to_string())
 }
 
 /// A trainer at the last whole epoch of the run in a folder. `epochs`, where given, is the new

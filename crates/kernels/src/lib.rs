@@ -2,7 +2,7 @@
 //!
 //! Each operation takes views of blocked tensors ([`layout`]), splits its work over the threads of
 //! a [`Cpu`] and runs the form compiled for that machine's instruction set. It knows no networks,
-//! allocates nothing in a hot path, and every result is the same bits for any number of threads
+//! allocates no tensors, and every result is the same bits for any number of threads
 //! and for any batch a picture is in.
 
 mod border;
