@@ -24,6 +24,14 @@ pub enum EngineError {
         "backward wants the gradient of each head's logits for the {0} pictures of the last forward pass"
     )]
     LogitGradients(usize),
+    /// An algorithm that was asked for does not apply to the layer.
+    #[error("{layer} cannot be computed by {algorithm}; leave the choice to the program")]
+    Algorithm {
+        /// The layer.
+        layer: String,
+        /// What was asked for.
+        algorithm: String,
+    },
     /// More memory than the system gives.
     #[error(
         "no memory for {pictures} pictures at a time, which take {mebibytes} MiB; take a smaller \

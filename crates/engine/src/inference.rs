@@ -1,22 +1,27 @@
 //! Inference: batch norm folded into the filters, dropout gone, memory reused.
 
+mod account;
+mod fusion;
+mod lowering;
+
 use std::sync::Arc;
 
-use inception_kernels::conv::{self, Epilogue, Filters, Geometry};
-use inception_kernels::lrn::{self, Lrn};
-use inception_kernels::pool::{self, Windows};
-use inception_kernels::{Channels, Cpu, depthwise, pointwise};
+use inception_kernels::{Cpu, Epilogue, View, ViewMut, conv, depthwise, lrn, pointwise, pool};
 use inception_model::Weights;
-use inception_net::graph::{Graph, LayerId, Op, Role, Shape};
+use inception_net::graph::{Graph, LayerId, Op, Shape};
 
 use crate::EngineError;
+use crate::algorithms::Algorithms;
 use crate::memory::{Arena, Lifetime};
 use crate::placement::{Place, Placement};
-use crate::steps::{self, Filtering};
+use crate::steps;
+pub use account::StepInfo;
+use fusion::Fused;
+use lowering::{Kernel, Lowering, Step};
 
 /// Pictures computed at a time: more would only take more memory, since every layer's work on
 /// this many already fills the cores.
-const BATCH: usize = 8;
+pub const BATCH: usize = 8;
 
 /// A network ready to compute some layers' outputs from pictures.
 pub struct Inference {
@@ -24,24 +29,9 @@ pub struct Inference {
     input: Shape,
     input_place: Place,
     steps: Vec<Step>,
+    infos: Vec<StepInfo>,
     arena: Arena,
     outputs: Vec<(Place, Shape)>,
-}
-
-/// One kernel call.
-struct Step {
-    kernel: Kernel,
-    x: Place,
-    y: Place,
-}
-
-enum Kernel {
-    Conv { filters: Filters, geometry: Geometry, bias: Vec<f32>, relu: bool },
-    Depthwise { weights: Vec<f32>, inputs: Channels, multiplier: usize, geometry: Geometry },
-    MaxPool(Windows),
-    AvgPool(Windows),
-    Lrn(Lrn),
-    Copy,
 }
 
 impl Inference {
@@ -58,16 +48,44 @@ impl Inference {
         cpu: Arc<Cpu>,
         outputs: &[LayerId],
     ) -> Result<Self, EngineError> {
+        Self::with_algorithms(graph, weights, cpu, outputs, &Algorithms::default())
+    }
+
+    /// The same, with a choice of the convolutions' algorithms.
+    pub fn with_algorithms(
+        graph: &Graph,
+        weights: &Weights,
+        cpu: Arc<Cpu>,
+        outputs: &[LayerId],
+        algorithms: &Algorithms,
+    ) -> Result<Self, EngineError> {
         steps::check_weights(graph, weights)?;
-        let placement = Placement::new(graph, outputs, |op| matches!(op, Op::Dropout { .. }));
-        let steps = Lowering { graph, weights, cpu: &cpu, placement: &placement }.steps();
+        let is_identity = |op: &Op| matches!(op, Op::Dropout { .. });
+        let fused = Fused::new(graph, weights, outputs);
+        let graph = &fused.graph;
+        let siblings = lowering::siblings(graph, is_identity);
+        let placement = Placement::new(graph, outputs, is_identity, &siblings);
+        let lowering = Lowering {
+            fused: &fused,
+            weights,
+            cpu: &cpu,
+            placement: &placement,
+            siblings: &siblings,
+            algorithms,
+        };
+        let steps = lowering.steps()?;
+        let infos = steps.iter().map(|step| {
+            let names = step.layers.iter().map(|&id| graph.layers[id].name.clone()).collect();
+            step.info(names, steps::grid(graph.layers[step.layers[0]].shape))
+        });
+        let infos = infos.collect();
         let input = graph.layers[0].shape;
         let input_place = placement.of(0).clone();
         let outputs: Vec<_> =
             outputs.iter().map(|&id| (placement.of(id).clone(), graph.layers[id].shape)).collect();
         let lifetimes = lifetimes(&placement, &steps, &input_place, &outputs);
         let arena = Arena::new(placement.buffers, &lifetimes);
-        Ok(Self { cpu, input, input_place, steps, arena, outputs })
+        Ok(Self { cpu, input, input_place, steps, infos, arena, outputs })
     }
 
     /// Shape of each output, per picture.
@@ -104,21 +122,8 @@ impl Inference {
         let mut input = self.arena.write(&self.input_place);
         pointwise::from_nchw(cpu, batch, &self.input_place.channels, &mut input);
         for step in &self.steps {
-            let ([x], mut y) = self.arena.access([&step.x], &step.y);
-            let y = &mut y;
-            match &step.kernel {
-                Kernel::Conv { filters, geometry, bias, relu } => {
-                    let epilogue = Epilogue::Bias { bias, relu: *relu };
-                    conv::forward(cpu, x, filters, geometry, epilogue, y);
-                }
-                Kernel::Depthwise { weights, inputs, multiplier, geometry } => {
-                    depthwise::forward(cpu, x, inputs, *multiplier, weights, geometry, y);
-                }
-                Kernel::MaxPool(windows) => pool::max(cpu, x, windows, y),
-                Kernel::AvgPool(windows) => pool::average(cpu, x, windows, y),
-                Kernel::Lrn(lrn) => lrn::forward(cpu, x, &step.x.channels, lrn, y),
-                Kernel::Copy => pointwise::copy(cpu, x, y),
-            }
+            let (x, mut y) = self.arena.access_several(&step.x, &step.y);
+            step.run(cpu, x, &mut y);
         }
         Ok(())
     }
@@ -129,6 +134,31 @@ impl Inference {
             result.resize(start + pictures * shape.len(), 0.0);
             let view = self.arena.read(place);
             pointwise::to_nchw(&self.cpu, view, &place.channels, &mut result[start..]);
+        }
+    }
+}
+
+impl Step {
+    fn run(&self, cpu: &Cpu, x: View, y: &mut [ViewMut]) {
+        if let Kernel::Conv { filters, geometry, bias, floor } = &self.kernel {
+            return conv::forward(cpu, x, filters, geometry, Epilogue::Bias { bias, floor }, y);
+        }
+        let [y] = y else { unreachable!("only convolutions write several views") };
+        match &self.kernel {
+            Kernel::Conv { .. } => {}
+            Kernel::Depthwise { weights, inputs, multiplier, geometry } => {
+                depthwise::forward(cpu, x, inputs, *multiplier, weights, geometry, y);
+            }
+            Kernel::MaxPool(windows) => pool::max(cpu, x, windows, y),
+            Kernel::AvgPool { windows, end } => {
+                let epilogue = match end {
+                    Some((bias, floor)) => Epilogue::Bias { bias, floor },
+                    None => Epilogue::Store,
+                };
+                pool::average(cpu, x, windows, epilogue, y);
+            }
+            Kernel::Lrn(lrn) => lrn::forward(cpu, x, &self.x.channels, lrn, y),
+            Kernel::Copy => pointwise::copy(cpu, x, y),
         }
     }
 }
@@ -144,106 +174,10 @@ fn lifetimes(
     lifetimes[input.buffer].extend(0);
     for (i, step) in steps.iter().enumerate() {
         lifetimes[step.x.buffer].extend(i + 1);
-        lifetimes[step.y.buffer].extend(i + 1);
+        step.y.iter().for_each(|y| lifetimes[y.buffer].extend(i + 1));
     }
     for (place, _) in outputs {
         lifetimes[place.buffer].extend(steps.len() + 1);
     }
     lifetimes
-}
-
-/// Turns layers into steps.
-struct Lowering<'a> {
-    graph: &'a Graph,
-    weights: &'a Weights,
-    cpu: &'a Cpu,
-    placement: &'a Placement,
-}
-
-impl Lowering<'_> {
-    fn steps(&self) -> Vec<Step> {
-        let places = steps::parameter_places(self.graph);
-        let values = |layer: LayerId, role: Role| {
-            places.get(&(layer, role)).map(|&i| self.weights.tensors()[i].values.as_slice())
-        };
-        let mut steps = Vec::new();
-        for id in self.placement.needed() {
-            let Some(&input) = self.placement.inputs(id).first() else { continue };
-            if let Some(kernel) = self.kernel(id, input, |role| values(id, role)) {
-                let (x, y) = (self.placement.of(input).clone(), self.placement.of(id).clone());
-                steps.push(Step { kernel, x, y });
-            }
-            for copy in self.placement.copies(id) {
-                let x = self.placement.of(copy.from).clone();
-                steps.push(Step { kernel: Kernel::Copy, x, y: copy.to.clone() });
-            }
-        }
-        steps
-    }
-
-    /// `None` for layers that are nothing but places: input and concatenation.
-    fn kernel<'w>(
-        &self,
-        id: LayerId,
-        input: LayerId,
-        values: impl Fn(Role) -> Option<&'w [f32]>,
-    ) -> Option<Kernel> {
-        let inputs = self.placement.of(input).channels.clone();
-        let input_shape = self.graph.layers[input].shape;
-        let op = &self.graph.layers[id].op;
-        Some(match op {
-            Op::Input | Op::Concat | Op::Dropout { .. } => return None,
-            Op::MaxPool(windows) => Kernel::MaxPool(steps::windows(windows)),
-            Op::AvgPool(windows) => Kernel::AvgPool(steps::windows(windows)),
-            Op::Depthwise { multiplier, window, .. } => Kernel::Depthwise {
-                weights: values(Role::Weight).expect("a depthwise layer has weights").to_vec(),
-                inputs,
-                multiplier: *multiplier,
-                geometry: steps::geometry(window),
-            },
-            Op::LocalResponseNorm { .. } => Kernel::Lrn(steps::lrn(op)?),
-            Op::Conv(_) | Op::Linear(_) => {
-                let filtering = steps::filtering(op, input_shape)?;
-                let outputs = self.graph.layers[id].shape.channels;
-                let (weights, bias) = folded(&filtering, outputs, values);
-                let mut filters = Filters::forward(outputs, &inputs, filtering.geometry.kernel);
-                filters.pack(self.cpu, &weights);
-                let bias = steps::per_lane(bias.into_iter());
-                Kernel::Conv { filters, geometry: filtering.geometry, bias, relu: filtering.relu }
-            }
-        })
-    }
-}
-
-/// Weights and bias with the running statistics of batch norm folded in, computed in `f64`.
-fn folded<'w>(
-    filtering: &Filtering,
-    outputs: usize,
-    values: impl Fn(Role) -> Option<&'w [f32]>,
-) -> (Vec<f32>, Vec<f32>) {
-    let weights = values(Role::Weight).expect("a filtering layer has weights");
-    let given = |role| values(role).expect("batch norm has shift, mean and variance");
-    let Some(norm) = filtering.batch_norm else {
-        let bias = values(Role::Bias).map_or_else(|| vec![0.0; outputs], <[f32]>::to_vec);
-        return (weights.to_vec(), bias);
-    };
-    let shift = given(Role::Shift);
-    let (mean, variance) = (given(Role::RunningMean), given(Role::RunningVariance));
-    let scale = values(Role::Scale);
-    let factor: Vec<f64> = (0..outputs)
-        .map(|o| {
-            let gamma = scale.map_or(1.0, |scale| f64::from(scale[o]));
-            gamma / (f64::from(variance[o]) + f64::from(norm.epsilon)).sqrt()
-        })
-        .collect();
-    let per_output = weights.len() / outputs;
-    let weights = weights
-        .chunks_exact(per_output)
-        .zip(&factor)
-        .flat_map(|(filter, factor)| filter.iter().map(move |&w| (f64::from(w) * factor) as f32))
-        .collect();
-    let bias = (0..outputs)
-        .map(|o| (f64::from(shift[o]) - f64::from(mean[o]) * factor[o]) as f32)
-        .collect();
-    (weights, bias)
 }

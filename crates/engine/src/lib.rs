@@ -7,6 +7,7 @@
 //! every buffer a place in one arena by its time of life, and running is a walk over a list of
 //! kernel calls. This crate knows no files and no losses.
 
+mod algorithms;
 mod error;
 mod inference;
 mod memory;
@@ -16,7 +17,9 @@ mod training;
 
 pub mod reference;
 
+pub use algorithms::Algorithms;
 pub use error::EngineError;
+pub use inception_kernels::conv::Algorithm;
 pub use inception_kernels::{Cpu, Isa};
-pub use inference::Inference;
+pub use inference::{BATCH, Inference, StepInfo};
 pub use training::{NormMode, Training};

@@ -131,6 +131,40 @@ impl Arena {
         (views, write_view)
     }
 
+    /// One place to read and some to write, all in different buffers.
+    pub fn access_several(
+        &mut self,
+        read: &Place,
+        writes: &[Place],
+    ) -> (View<'_>, Vec<ViewMut<'_>>) {
+        let layout = |place: &Place| self.specs[place.buffer].layout(self.pictures);
+        let mut parts: Vec<(Range<usize>, Option<usize>)> = vec![(self.range(read.buffer), None)];
+        parts.extend(writes.iter().enumerate().map(|(i, y)| (self.range(y.buffer), Some(i))));
+        parts.sort_by_key(|(range, _)| range.start);
+        let layouts: Vec<_> = writes.iter().map(layout).collect();
+        let read_layout = layout(read);
+        let (mut rest, mut end) = (&mut *self.memory, 0);
+        let mut x = None;
+        let mut ys: Vec<Option<ViewMut>> = writes.iter().map(|_| None).collect();
+        for (range, part) in parts {
+            assert!(range.start >= end, "buffers alive together are disjoint");
+            let (data, after) = rest[range.start - end..].split_at_mut(range.len());
+            (rest, end) = (after, range.end);
+            let blocks = |place: &Place| (place.first_block, place.channels.blocks());
+            match part {
+                None => {
+                    let (first, count) = blocks(read);
+                    x = Some(View::new(data, read_layout).blocks(first, count));
+                }
+                Some(i) => {
+                    let (first, count) = blocks(&writes[i]);
+                    ys[i] = Some(ViewMut::new(data, layouts[i]).blocks(first, count));
+                }
+            }
+        }
+        (x.expect("read"), ys.into_iter().flatten().collect())
+    }
+
     fn range(&self, buffer: usize) -> Range<usize> {
         let start = self.offsets[buffer] * self.pictures;
         start..start + self.specs[buffer].layout(self.pictures).len()

@@ -4,7 +4,7 @@
 //! blocks in the concatenation's. Concatenating then costs nothing, forward or backward.
 
 use inception_kernels::{Border, Channels, Layout};
-use inception_net::graph::{Graph, LayerId, Op};
+use inception_net::graph::{Graph, LayerId, Op, Shape};
 
 use crate::steps;
 
@@ -17,6 +17,14 @@ pub(crate) struct Place {
     pub first_block: usize,
     /// Its channels, from that block on.
     pub channels: Channels,
+}
+
+impl Place {
+    /// Whether the other one follows right behind.
+    pub fn is_before(&self, other: &Place) -> bool {
+        self.buffer == other.buffer
+            && self.first_block + self.channels.blocks() == other.first_block
+    }
 }
 
 /// One tensor in memory.
@@ -57,8 +65,14 @@ pub(crate) struct Placement {
 
 impl Placement {
     /// Places what `outputs` depend on; `is_identity` says which layers do nothing (dropout in
-    /// inference) and so share their input's place.
-    pub fn new(graph: &Graph, outputs: &[LayerId], is_identity: impl Fn(&Op) -> bool) -> Self {
+    /// inference) and so share their input's place. Of each list of `siblings`, layers on the same
+    /// grid, those that need buffers get one together.
+    pub fn new(
+        graph: &Graph,
+        outputs: &[LayerId],
+        is_identity: impl Fn(&Op) -> bool,
+        siblings: &[Vec<LayerId>],
+    ) -> Self {
         let layers = &graph.layers;
         let mut same_as: Vec<LayerId> = (0..layers.len()).collect();
         for (id, layer) in layers.iter().enumerate() {
@@ -85,13 +99,17 @@ impl Placement {
         let channels = placement.channels(graph);
         // Readers first, so that a concatenation has its place before its branches.
         for id in (0..layers.len()).rev().filter(|&id| needed[id]) {
-            let place = placement.places[id]
-                .clone()
-                .unwrap_or_else(|| placement.own_buffer(graph, id, &channels[id]));
+            if placement.places[id].is_none() {
+                let together = siblings.iter().find(|layers| layers.contains(&id));
+                let together = together.map_or(std::slice::from_ref(&id), Vec::as_slice);
+                let without = |&&id: &&LayerId| needed[id] && placement.places[id].is_none();
+                let layers: Vec<LayerId> = together.iter().filter(without).copied().collect();
+                placement.own_buffer(graph, &layers, &channels);
+            }
+            let place = placement.places[id].clone().expect("just placed");
             if matches!(layers[id].op, Op::Concat) {
                 placement.place_branches(id, &place, &channels, &readers);
             }
-            placement.places[id] = Some(place);
         }
         placement.widen_borders(graph, &needed);
         placement
@@ -136,15 +154,18 @@ impl Placement {
         channels
     }
 
-    fn own_buffer(&mut self, graph: &Graph, id: LayerId, channels: &Channels) -> Place {
-        let shape = graph.layers[id].shape;
-        self.buffers.push(TensorSpec {
-            blocks: channels.blocks(),
-            height: shape.height,
-            width: shape.width,
-            border: Border::default(),
-        });
-        Place { buffer: self.buffers.len() - 1, first_block: 0, channels: channels.clone() }
+    /// Gives layers on the same grid a buffer, one behind the other.
+    fn own_buffer(&mut self, graph: &Graph, layers: &[LayerId], channels: &[Channels]) {
+        let shape = graph.layers[layers[0]].shape;
+        let mut blocks = 0;
+        for &id in layers {
+            let (buffer, channels) = (self.buffers.len(), channels[id].clone());
+            let first_block = blocks;
+            blocks += channels.blocks();
+            self.places[id] = Some(Place { buffer, first_block, channels });
+        }
+        let Shape { height, width, .. } = shape;
+        self.buffers.push(TensorSpec { blocks, height, width, border: Border::default() });
     }
 
     fn place_branches(

@@ -37,6 +37,9 @@ pub(crate) fn filtering(op: &Op, input: Shape) -> Option<Filtering> {
     }
 }
 
+/// Of a 1×1 convolution.
+pub(crate) const POINTWISE: Geometry = Geometry { kernel: (1, 1), stride: (1, 1), padding: (0, 0) };
+
 pub(crate) fn geometry(window: &Window) -> Geometry {
     Geometry {
         kernel: window.kernel,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use inception_kernels::conv::{self, Epilogue, Scratch};
-use inception_kernels::{Cpu, View, depthwise, lrn, norm, pointwise, pool};
+use inception_kernels::conv::{self, Scratch};
+use inception_kernels::{Cpu, Epilogue, LINEAR, RELU, View, depthwise, lrn, norm, pointwise, pool};
 use inception_model::Weights;
 use inception_net::graph::{Graph, LayerId, Shape};
 
@@ -175,7 +175,7 @@ impl Training {
                 depthwise::forward(cpu, from, &x.channels, *multiplier, weights, geometry, to);
             }
             Kernel::MaxPool(windows) => pool::max(cpu, from, windows, to),
-            Kernel::AvgPool(windows) => pool::average(cpu, from, windows, to),
+            Kernel::AvgPool(windows) => pool::average(cpu, from, windows, Epilogue::Store, to),
             Kernel::Lrn(lrn) => lrn::forward(cpu, from, &x.channels, lrn, to),
             Kernel::Dropout { rate } => {
                 pointwise::dropout(cpu, from, *rate, self.seed.wrapping_add(*seed_offset), to);
@@ -273,14 +273,17 @@ fn filter_forward(
                 Some(values) => steps::per_lane(values),
                 None => steps::per_lane(std::iter::repeat_n(0.0, filter.outputs)),
             };
-            let epilogue = Epilogue::Bias { bias: &bias, relu: filter.relu };
+            let floor = vec![if filter.relu { RELU } else { LINEAR }; bias.len()];
+            let epilogue = Epilogue::Bias { bias: &bias, floor: &floor };
             let ([x], mut y) = arena.access([x], y);
-            return conv::forward(cpu, x, &filter.forward, &filter.geometry, epilogue, &mut y);
+            let y = std::slice::from_mut(&mut y);
+            return conv::forward(cpu, x, &filter.forward, &filter.geometry, epilogue, y);
         }
         Affine::Norm(norm) => norm,
     };
     let ([input], mut z) = arena.access([x], &norm.z);
-    conv::forward(cpu, input, &filter.forward, &filter.geometry, Epilogue::Store, &mut z);
+    let z_view = std::slice::from_mut(&mut z);
+    conv::forward(cpu, input, &filter.forward, &filter.geometry, Epilogue::Store, z_view);
     let ([z], mut y) = arena.access([&norm.z], y);
     match norm_mode {
         NormMode::Batch => {

@@ -2,13 +2,15 @@
 //!
 //! `cargo bench -p inception-kernels --bench convolutions [-- [--json] [--quick] [WORD…]]`
 //!
-//! Prints a table of the convolutions that dominate Inception v3 at 299²: forward, gradient of the
-//! data and gradient of the filters, at batch 1 and 8, with one thread and with all. Words choose
-//! the rows whose name contains all of them. The peak is that of fused multiply–adds in registers,
+//! Prints a table of the convolutions that dominate Inception v3 at 299²: forward by every
+//! algorithm there is, gradient of the data and gradient of the filters, at batch 1 and 8, with one
+//! thread and with all. Speeds count the multiplications of the direct algorithm, whatever is
+//! computed, so minimal filtering may pass 100 %. Words choose the rows whose name contains all of
+//! them. The peak is that of fused multiply–adds in registers,
 //! measured in turns with each row, as machines are noisy; the best of the turns counts for both.
 //! `INCEPTION_ISA` selects an instruction set.
 
-use inception_kernels::conv::{self, Epilogue, Filters, Geometry, Scratch};
+use inception_kernels::conv::{self, Algorithm, Epilogue, Filters, Geometry, Scratch};
 use inception_kernels::{Buffer, Channels, Cpu, Isa, Layout, View, ViewMut};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -73,7 +75,8 @@ fn main() {
         println!();
     }
     for &layer in LAYERS {
-        for pass in [Pass::Forward, Pass::Data, Pass::Filters] {
+        let forward = Algorithm::candidates(&geometry(layer)).into_iter().map(Pass::Forward);
+        for pass in forward.chain([Pass::Data, Pass::Filters]) {
             let name = name(layer, pass);
             if !words.iter().all(|word| name.contains(word)) {
                 continue;
@@ -106,17 +109,21 @@ fn main() {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Pass {
-    Forward,
+    Forward(Algorithm),
     Data,
     Filters,
+}
+
+fn geometry((_, _, kernel, stride, padding, _): Layer) -> Geometry {
+    Geometry { kernel, stride: (stride, stride), padding }
 }
 
 fn name((inputs, outputs, kernel, stride, _, size): Layer, pass: Pass) -> String {
     let stride = if stride == 1 { String::new() } else { format!("/{stride}") };
     let pass = match pass {
-        Pass::Forward => "",
-        Pass::Data => "data",
-        Pass::Filters => "filters",
+        Pass::Forward(algorithm) => algorithm.to_string(),
+        Pass::Data => "data".to_owned(),
+        Pass::Filters => "filters".to_owned(),
     };
     format!("{}×{}{stride} {inputs}→{outputs} @{size} {pass}", kernel.0, kernel.1)
 }
@@ -130,7 +137,7 @@ struct Run<'a> {
 impl Pass {
     fn prepare(self, layer: Layer, pictures: usize, cpu: &Cpu) -> Run<'_> {
         let (inputs, outputs, kernel, stride, padding, size) = layer;
-        let geometry = Geometry { kernel, stride: (stride, stride), padding };
+        let geometry = geometry(layer);
         // A row vector's picture is a single pixel high and wide.
         let output = |kernel: usize, padding: usize| (size + 2 * padding - kernel) / stride + 1;
         let input = (size, size);
@@ -151,17 +158,24 @@ impl Pass {
         let weights = noise(inputs * outputs * taps);
         let channels = Channels::new(inputs);
         let once: Box<dyn FnMut()> = match self {
-            Pass::Forward => {
+            Pass::Forward(algorithm) => {
                 let x = noise(x_layout.len());
                 let mut y = noise(y_layout.len());
                 let bias = noise(y_layout.blocks * inception_kernels::LANES);
-                let mut filters = Filters::forward(outputs, &channels, kernel);
+                let mut filters = Filters::with_algorithm(
+                    &[Channels::new(outputs)],
+                    &channels,
+                    kernel,
+                    algorithm,
+                )
+                .expect("a candidate applies");
                 filters.pack(cpu, &weights);
                 Box::new(move || {
                     let x = View::new(&x, x_layout);
-                    let epilogue = Epilogue::Bias { bias: &bias, relu: true };
+                    let floor = vec![inception_kernels::RELU; bias.len()];
+                    let epilogue = Epilogue::Bias { bias: &bias, floor: &floor };
                     let y = &mut ViewMut::new(&mut y, y_layout);
-                    conv::forward(cpu, x, &filters, &geometry, epilogue, y);
+                    conv::forward(cpu, x, &filters, &geometry, epilogue, std::slice::from_mut(y));
                 })
             }
             Pass::Data => {

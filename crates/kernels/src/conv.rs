@@ -6,23 +6,28 @@
 //! is one chain of multiply–adds in a fixed order (input block, row and column of the filter, lane)
 //! whatever the tile, the batch or the number of threads; therefore none of them changes a bit.
 //!
-//! This is direct convolution. Algorithms that need fewer multiplications belong behind
-//! [`Filters`] and [`forward`], which alone decide how weights are packed and used.
+//! [`Filters`] decide how weights are packed and with it by which [`Algorithm`] [`forward`]
+//! computes: directly, or by `minimal` filtering with fewer multiplications.
 
 mod backward_filters;
 mod filters;
 mod microkernel;
+mod minimal;
 mod phase;
 mod product;
 mod split;
+mod target;
 
+pub use crate::epilogue::Epilogue;
 pub use backward_filters::{Scratch, backward_filters};
 pub use filters::Filters;
 
-use crate::{Border, Cpu, View, ViewMut};
+use crate::epilogue::Ends;
+use crate::{Border, Cpu, LANES, Layout, View, ViewMut};
 use filters::Direction;
 use phase::{Phase, axis_phases};
 use product::{Product, Walk};
+use std::fmt;
 
 /// Where a convolution's filters are applied. The output's size is the output view's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,22 +73,67 @@ impl Geometry {
     }
 }
 
-/// What is done with a sum before it is stored.
-#[derive(Clone, Copy, Debug)]
-pub enum Epilogue<'a> {
-    /// Nothing.
-    Store,
-    /// sum + bias or, with `relu`, max(0, sum + bias); NaN stays NaN.
-    Bias {
-        /// One value per lane of the output: blocks × 16, zero in spare lanes.
-        bias: &'a [f32],
-        /// Whether negative values become zero.
-        relu: bool,
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Every product of the definition.
+    Direct,
+    /// Minimal filtering (Winograd, Toom–Cook) in tiles of so many outputs: F(rows × columns,
+    /// kernel). An axis along which the filter has one tap has tiles of one output.
+    Minimal {
+        /// Outputs of a tile, down.
+        rows: usize,
+        /// Outputs of a tile, across.
+        columns: usize,
     },
 }
 
-/// y = epilogue(convolution of x), for filters made by [`Filters::forward`]; y's border is zeroed.
-/// Spare lanes of y become zero (not so where the input is infinite or NaN, but nobody reads them).
+impl Algorithm {
+    /// The most that an algorithm among the [`candidates`](Algorithm::candidates) may amplify
+    /// rounding errors. Each layer's relative error is then a few 1e-6 at most (root of the mean
+    /// square), and stays that far below 1e-4 through a network.
+    pub const ERROR_BUDGET: f64 = 32.0;
+
+    /// By how much the algorithm amplifies rounding errors on average, compared with a direct sum,
+    /// for kernels of this size; `None` where it does not apply.
+    pub fn amplification(&self, kernel: (usize, usize)) -> Option<f64> {
+        match *self {
+            Algorithm::Direct => Some(1.0),
+            Algorithm::Minimal { rows, columns } => {
+                Some(minimal::Minimal::new((rows, columns), kernel)?.amplification())
+            }
+        }
+    }
+
+    /// Those there are for a geometry within the [error budget](Algorithm::ERROR_BUDGET), direct
+    /// convolution first, then the smaller tiles.
+    pub fn candidates(geometry: &Geometry) -> Vec<Algorithm> {
+        let Geometry { kernel, stride, .. } = *geometry;
+        let tiles = [2, 4, 6].map(|outputs| {
+            let along = |taps| if taps == 1 { 1 } else { outputs };
+            (along(kernel.0), along(kernel.1))
+        });
+        let minimal = tiles.map(|(rows, columns)| Algorithm::Minimal { rows, columns });
+        let fits = |algorithm: &Algorithm| {
+            let growth = algorithm.amplification(kernel);
+            stride == (1, 1) && growth.is_some_and(|growth| growth <= Self::ERROR_BUDGET)
+        };
+        [Algorithm::Direct].into_iter().chain(minimal.into_iter().filter(fits)).collect()
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match *self {
+            Algorithm::Direct => f.write_str("direct"),
+            Algorithm::Minimal { rows, columns } => write!(f, "F({rows}×{columns})"),
+        }
+    }
+}
+
+/// y = epilogue(convolution of x), for filters made by [`Filters::forward`] or
+/// [`Filters::with_algorithm`]; one view for each of their targets, whose borders are zeroed.
+/// Spare lanes become zero (not so where the input is infinite or NaN, but nobody reads them).
 ///
 /// Panics where `x` and `y` are not the blocks the filters are made for, of as many pictures, or
 /// `x`'s border is smaller than [`Geometry::input_border`].
@@ -93,14 +143,26 @@ pub fn forward(
     filters: &Filters,
     geometry: &Geometry,
     epilogue: Epilogue,
-    y: &mut ViewMut,
+    y: &mut [ViewMut],
 ) {
-    let weights = filters.packed_for(cpu, Direction::Forward, geometry, x.blocks, y.blocks);
-    check_views(&x, &y.as_view(), geometry);
-    if let Epilogue::Bias { bias, .. } = epilogue {
-        assert_eq!(bias.len(), y.blocks * crate::LANES, "one bias per lane");
+    let blocks = y.iter().map(|view| view.blocks);
+    let weights = filters.packed_for(cpu, Direction::Forward, geometry, &x, blocks);
+    let Some(first) = y.first() else { return };
+    let Layout { pictures, height, width, .. } = first.layout;
+    for view in &*y {
+        let Layout { pictures: p, height: h, width: w, .. } = view.layout;
+        assert_eq!((p, h, w), (pictures, height, width), "targets have one size");
+        check_views(&x, &view.as_view(), geometry);
     }
+    epilogue.assert_lanes(y.iter().map(|view| view.blocks * LANES).sum());
     let Geometry { kernel, stride, padding } = *geometry;
+    if let Some(minimal) = filters.minimal() {
+        assert_eq!(stride, (1, 1), "minimal filtering is for stride 1");
+        let filters = (filters, weights, minimal);
+        // SAFETY: filters, sizes and borders have been checked.
+        unsafe { minimal::forward(cpu, x, filters, geometry, epilogue.into(), y) };
+        return;
+    }
     let walk = |count, padding, stride| Walk {
         count,
         origin: -(padding as isize),
@@ -110,17 +172,16 @@ pub fn forward(
     };
     let product = Product {
         source: x,
+        filters,
         phase: Phase::whole(kernel),
         weights,
-        lanes: filters.lanes(),
-        sources: filters.sources(),
-        rows: walk(y.layout.height, padding.0, stride.0),
-        columns: walk(y.layout.width, padding.1, stride.1),
-        epilogue,
+        rows: walk(height, padding.0, stride.0),
+        columns: walk(width, padding.1, stride.1),
+        ends: epilogue.into(),
         accumulate: false,
         border: true,
     };
-    // SAFETY: filters, sizes and border have been checked.
+    // SAFETY: filters, sizes and borders have been checked.
     unsafe { product.compute(cpu, y) }
 }
 
@@ -140,7 +201,8 @@ pub fn backward_data(
     accumulate: bool,
     dx: &mut ViewMut,
 ) {
-    let weights = filters.packed_for(cpu, Direction::Backward, geometry, dy.blocks, dx.blocks);
+    let blocks = [dx.blocks].into_iter();
+    let weights = filters.packed_for(cpu, Direction::Backward, geometry, &dy, blocks);
     check(&dy, &dx.as_view());
     let (input, output) = (dx.layout, dy.layout);
     let border =
@@ -160,13 +222,12 @@ pub fn backward_data(
         };
         let product = Product {
             source: dy,
+            filters,
             phase,
             weights: &weights[filters.stream(&phase, 0)..],
-            lanes: filters.lanes(),
-            sources: filters.sources(),
             rows: walk(phase.rows, input.height, padding.0, stride.0),
             columns: walk(phase.columns, input.width, padding.1, stride.1),
-            epilogue: Epilogue::Store,
+            ends: Ends::NONE,
             accumulate,
             border: i == 0 && !accumulate,
         };
@@ -174,7 +235,7 @@ pub fn backward_data(
             continue;
         }
         // SAFETY: filters, sizes and border have been checked.
-        unsafe { product.compute(cpu, dx) }
+        unsafe { product.compute(cpu, std::slice::from_mut(dx)) }
     }
 }
 

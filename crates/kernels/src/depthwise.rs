@@ -6,10 +6,11 @@
 //! lane. Gradients of the input are computed at the outputs' lanes and then *folded* back.
 
 use crate::conv::Geometry;
-use crate::pointwise::bands::{self, assert_whole, for_each_band, for_each_band_of, with_scratch};
+use crate::pointwise::bands::{self, assert_whole, for_each_band, for_each_band_of};
 use crate::pointwise::lanes::{BlockChannels, by_block, split_lanes};
 use crate::simd::{Vector, kernel};
 use crate::threads::Shared;
+use crate::threads::with_scratch;
 use crate::{Channels, Cpu, LANES, View, ViewMut};
 
 /// Output rows of a task: dealing out what the first of them reads is small beside them.

@@ -9,6 +9,7 @@ mod border;
 pub mod conv;
 mod cpu;
 pub mod depthwise;
+mod epilogue;
 pub mod layout;
 pub mod lrn;
 pub mod norm;
@@ -19,4 +20,5 @@ mod simd;
 mod threads;
 
 pub use cpu::{Cpu, CpuError, Isa};
+pub use epilogue::{Epilogue, LINEAR, RELU};
 pub use layout::{Border, Buffer, Channels, LANES, Layout, View, ViewMut};

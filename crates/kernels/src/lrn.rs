@@ -5,10 +5,11 @@
 //! into a dense line of channels with room on both sides, where each lane's window is a plain run.
 
 use crate::border::zero_border;
-use crate::pointwise::bands::{assert_same_size, assert_whole, with_scratch};
+use crate::pointwise::bands::{assert_same_size, assert_whole};
 use crate::pointwise::lanes::{BlockChannels, by_block, split_lanes};
 use crate::simd::{Vector, kernel};
 use crate::threads::Shared;
+use crate::threads::with_scratch;
 use crate::{Channels, Cpu, LANES, View, ViewMut};
 
 /// `y = x / d^beta`, `d = k + alpha / size * sum of squares over size channels around it`.

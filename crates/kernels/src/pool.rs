@@ -1,9 +1,11 @@
 //! Pooling over windows that are given as lists, so that padding, ceil mode, global and adaptive
 //! pooling are all the same code. Windows lie inside the picture: the border is never read.
 
+use crate::epilogue::{Ends, Epilogue};
 use crate::pointwise::add_row;
-use crate::pointwise::bands::{Band, RowsMut, for_each_band, for_each_block, row, with_scratch};
+use crate::pointwise::bands::{Band, RowsMut, for_each_band, for_each_block, row};
 use crate::simd::{Vector, kernel};
+use crate::threads::with_scratch;
 use crate::{Cpu, LANES, View, ViewMut};
 
 /// Input positions `start..end` (inside the picture, never empty) that one output reads along one
@@ -72,16 +74,22 @@ pub fn max(cpu: &Cpu, x: View, w: &Windows, y: &mut ViewMut) {
     });
 }
 
-/// Sum of each window's values by the product of its spans' counts.
-pub fn average(cpu: &Cpu, x: View, w: &Windows, y: &mut ViewMut) {
+/// Sum of each window's values by the product of its spans' counts, then the epilogue.
+///
+/// Panics where the epilogue has not one value per lane.
+pub fn average(cpu: &Cpu, x: View, w: &Windows, epilogue: Epilogue, y: &mut ViewMut) {
     w.assert_fit(&x, &y.as_view());
+    epilogue.assert_lanes(y.blocks * LANES);
+    let ends = Ends::from(epilogue);
     for_each_band(cpu, y, false, |band| {
         with_scratch(x.layout.width * LANES, |line| {
             for i in band.rows.clone() {
                 let input = input_rows(&x, band.picture, band.block, &w.rows[i]);
                 let count = w.rows[i].count;
-                // SAFETY: the windows fit, as asserted.
-                unsafe { average_row(cpu, input, count, &w.columns, line, band.row(i)) };
+                let ((bias, _), (floor, _)) = ends.of(&(band.block..band.block + 1));
+                let y = band.row(i);
+                // SAFETY: the windows fit, and there are ends for each lane, as asserted.
+                unsafe { average_row(cpu, input, count, &w.columns, line, y, bias, floor) };
             }
         });
     });
@@ -199,9 +207,11 @@ kernel! {
     /// `count` is the rows' part of the divisor.
     ///
     /// # Safety
-    /// Windows lie in `x`; `line` is as wide as `x`; `y` has a pixel for each window.
+    /// Windows lie in `x`; `line` is as wide as `x`; `y` has a pixel for each window; `bias` and
+    /// `floor` have sixteen values.
     unsafe fn average_row<V>(
         x: InputRows, count: usize, columns: &[Span], line: &mut [f32], y: &mut [f32],
+        bias: *const f32, floor: *const f32,
     ) {
         // SAFETY: in bounds by the caller's promise.
         unsafe {
@@ -214,6 +224,7 @@ kernel! {
             }
             for lane in (0..LANES).step_by(V::LANES) {
                 let mut share = Share::<V>::none();
+                let (bias, floor) = (V::load(bias.add(lane)), V::load(floor.add(lane)));
                 for (j, span) in columns.iter().enumerate() {
                     let window = line.as_ptr().add(span.start * LANES + lane);
                     let mut sum = V::load(window);
@@ -221,7 +232,8 @@ kernel! {
                         sum = sum.add(V::load(window.add(c * LANES)));
                     }
                     let share = share.of(count * span.count);
-                    sum.mul(share).store(y.as_mut_ptr().add(j * LANES + lane));
+                    let y = y.as_mut_ptr().add(j * LANES + lane);
+                    floor.max(sum.mul(share).add(bias)).store(y);
                 }
             }
         }

@@ -8,8 +8,9 @@
 //! one that has not come by then is not waited for. One word holds all of that: the region's
 //! number, whether it is open, and how many workers are inside.
 
+use crate::Buffer;
 use std::any::Any;
-use std::cell::UnsafeCell;
+use std::cell::{RefCell, UnsafeCell};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -289,6 +290,27 @@ impl State {
 /// Nothing that is locked here can be left half-written, so a poisoned lock is as good.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Buffer> = RefCell::default();
+}
+
+/// Lends memory of the calling thread's own, at least `len` values that start on a cache line and
+/// hold anything. It is kept for the next task, so that it stays in the core's cache; only a
+/// longer one than ever before is allocated.
+pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut buffer) => {
+            if buffer.len() < len {
+                *buffer = Buffer::default();
+                *buffer = Buffer::zeroed(len);
+            }
+            work(&mut buffer[..len])
+        }
+        // A task inside a task.
+        Err(_) => work(&mut Buffer::zeroed(len)[..len]),
+    })
 }
 
 /// A slice that the tasks of a region write to, each its own part.

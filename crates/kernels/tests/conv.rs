@@ -111,11 +111,13 @@ proptest! {
 
         let input = Placed::new(&x, &case.inputs, case.x_place());
         let b = to_lanes(&b.data, &outputs);
-        let epilogue = if bias { Epilogue::Bias { bias: &b, relu } } else { Epilogue::Store };
+        let floor = vec![if relu { inception_kernels::RELU } else { inception_kernels::LINEAR }; b.len()];
+        let epilogue =
+            if bias { Epilogue::Bias { bias: &b, floor: &floor } } else { Epilogue::Store };
         check(&y, TOLERANCE, &outputs, case.y, None, |cpu, y| {
             let mut filters = case.forward_filters();
             filters.pack(cpu, &floats(&w));
-            conv::forward(cpu, input.view(), &filters, &case.geometry, epilogue, y);
+            conv::forward(cpu, input.view(), &filters, &case.geometry, epilogue, std::slice::from_mut(y));
         });
     }
 
@@ -169,7 +171,7 @@ proptest! {
                 let dx = [pictures.len(), case.inputs.count(), case.input.0, case.input.1];
                 let mut dx = Placed::unwritten(dx, &case.inputs, case.x);
                 let g = &case.geometry;
-                conv::forward(&cpu, x.view(), &filters.0, g, Epilogue::Store, &mut y.view_mut());
+                conv::forward(&cpu, x.view(), &filters.0, g, Epilogue::Store, &mut [y.view_mut()]);
                 conv::backward_data(&cpu, dy.view(), &filters.1, g, false, &mut dx.view_mut());
                 (y.checked(), dx.checked())
             };
@@ -264,7 +266,14 @@ fn packing_again_replaces_the_weights() {
         let mut filters = case.forward_filters();
         filters.pack(cpu, &floats(&Tensor::random(case.w_shape(), 9)));
         filters.pack(cpu, &floats(&w));
-        conv::forward(cpu, x.view(), &filters, &case.geometry, Epilogue::Store, y);
+        conv::forward(
+            cpu,
+            x.view(),
+            &filters,
+            &case.geometry,
+            Epilogue::Store,
+            std::slice::from_mut(y),
+        );
     });
 }
 
@@ -278,8 +287,16 @@ fn nan_is_not_hidden_by_relu() {
     check(&y, 0.0, &Channels::new(16), case.y, None, |cpu, y| {
         let mut filters = case.forward_filters();
         filters.pack(cpu, &[1.0; 16]);
-        let epilogue = Epilogue::Bias { bias: &bias, relu: true };
-        conv::forward(cpu, input.view(), &filters, &case.geometry, epilogue, y);
+        let floor = vec![inception_kernels::RELU; bias.len()];
+        let epilogue = Epilogue::Bias { bias: &bias, floor: &floor };
+        conv::forward(
+            cpu,
+            input.view(),
+            &filters,
+            &case.geometry,
+            epilogue,
+            std::slice::from_mut(y),
+        );
     });
 }
 
@@ -293,7 +310,7 @@ fn a_missing_border_is_noticed() {
     let mut filters = case.forward_filters();
     filters.pack(cpu, &[0.0; 9]);
     let epilogue = Epilogue::Store;
-    conv::forward(cpu, x.view(), &filters, &case.geometry, epilogue, &mut y.view_mut());
+    conv::forward(cpu, x.view(), &filters, &case.geometry, epilogue, &mut [y.view_mut()]);
 }
 
 #[test]
@@ -305,7 +322,7 @@ fn unpacked_filters_are_noticed() {
     let filters = case.forward_filters();
     let epilogue = Epilogue::Store;
     let [cpu, _] = &cpus()[0];
-    conv::forward(cpu, x.view(), &filters, &case.geometry, epilogue, &mut y.view_mut());
+    conv::forward(cpu, x.view(), &filters, &case.geometry, epilogue, &mut [y.view_mut()]);
 }
 
 /// The border at the end is what the last window needs beyond the input, no less and no more.

@@ -159,7 +159,14 @@ fn check_shapes(shapes: &[Shape]) {
         check(&y, TOLERANCE, &to, PLAIN, None, |cpu, y| {
             let mut filters = Filters::forward(outputs, &from, kernel);
             filters.pack(cpu, &weights);
-            conv::forward(cpu, x_placed.view(), &filters, &geometry, Epilogue::Store, y);
+            conv::forward(
+                cpu,
+                x_placed.view(),
+                &filters,
+                &geometry,
+                Epilogue::Store,
+                std::slice::from_mut(y),
+            );
         });
         let dx = reference::conv::backward_data(&dy, &w, &geometry, input);
         check(&dx, TOLERANCE, &from, PLAIN, None, |cpu, dx| {

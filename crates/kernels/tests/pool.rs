@@ -5,7 +5,7 @@ mod common;
 use common::{Place, Placed, channels, check, check_batch, place, sum, within};
 use inception_kernels::pool::{self, Span, Windows};
 use inception_kernels::reference::{self, Tensor, numerical_gradient};
-use inception_kernels::{Border, Channels};
+use inception_kernels::{Border, Channels, Epilogue};
 use proptest::prelude::*;
 
 /// Windows of `kernel` at `stride` with `padding` on both sides, `partial` ones at the end kept
@@ -74,7 +74,7 @@ proptest! {
             pool::max(cpu, input.view(), &w, y);
         });
         check(&reference::pool::average(&x, &w), 1e-6, &channels, to, None, |cpu, y| {
-            pool::average(cpu, input.view(), &w, y);
+            pool::average(cpu, input.view(), &w, Epilogue::Store, y);
         });
     }
 
@@ -131,7 +131,7 @@ fn known_pools() {
             pool::max(cpu, input.view(), &w, y);
         });
         check(&reference::pool::average(&x, &w), 1e-6, &channels, place, None, |cpu, y| {
-            pool::average(cpu, input.view(), &w, y);
+            pool::average(cpu, input.view(), &w, Epilogue::Store, y);
         });
         let dx = reference::pool::max_backward(&x, &dy, &w);
         check(&dx, 1e-6, &channels, place, None, |cpu, dx| {
@@ -150,7 +150,7 @@ fn batches_do_not_matter() {
     let w = Windows { rows: spans.clone(), columns: spans };
     let x = Tensor::random([5, 20, 8, 8], 1);
     let channels = Channels::new(20);
-    check_batch(&x, &channels, x.shape, |cpu, x, y| pool::average(cpu, x, &w, y));
+    check_batch(&x, &channels, x.shape, |cpu, x, y| pool::average(cpu, x, &w, Epilogue::Store, y));
     check_batch(&x, &channels, x.shape, |cpu, dy, dx| {
         pool::average_backward(cpu, dy, &w, false, dx);
     });

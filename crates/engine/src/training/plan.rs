@@ -100,7 +100,7 @@ pub(super) struct Norm {
 
 impl Plan {
     pub fn new(graph: &Graph) -> (Self, Arena) {
-        let placement = Placement::new(graph, &head_layers(graph), |_| false);
+        let placement = Placement::new(graph, &head_layers(graph), |_| false, &[]);
         let mut builder = Builder::new(graph, placement);
         let steps = builder.forward_steps();
         let (steps, heads) = builder.backward(steps);

@@ -1,17 +1,19 @@
 //! Filters in the order in which the microkernels read them.
 
-use super::Geometry;
 use super::microkernel::Microkernels;
+use super::minimal::Minimal;
 use super::phase::{Phase, phases};
 use super::split::Split;
+use super::{Algorithm, Geometry};
 use crate::threads::Shared;
-use crate::{Buffer, Channels, Cpu, Isa, LANES};
+use crate::{Buffer, Channels, Cpu, Isa, LANES, View};
 use std::ops::Range;
 
 /// A convolution's filters, packed: for each phase (see [`backward_data`](super::backward_data);
 /// forward has one) and group of output blocks one stream of
 /// `[input block][row][column][lane][output]`. Spare lanes of the input have no weights in it,
-/// those of the output have zeros.
+/// those of the output have zeros. For minimal filtering a group's stream is
+/// `[point][input block][lane][output]`, transformed.
 ///
 /// How many blocks form a group depends on the instruction set, thus a `Filters` works with a
 /// [`Cpu`] of the instruction set it was last packed with.
@@ -21,12 +23,15 @@ pub struct Filters {
     kernel: (usize, usize),
     /// Backward only.
     stride: (usize, usize),
-    /// Channels that are read and channels that are written.
+    /// Channels that are read, and those that are written to each target.
     source: Channels,
-    target: Channels,
+    targets: Vec<Channels>,
     /// Channels of each source block.
     lanes: Vec<u8>,
+    /// Forward only; direct convolution without.
+    minimal: Option<Minimal>,
     isa: Option<Isa>,
+    groups: Vec<Group>,
 }
 
 /// Which convolution the filters are for.
@@ -38,59 +43,134 @@ pub(super) enum Direction {
     Backward,
 }
 
+/// Output blocks that are computed together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    /// Which of the targets they are in, and their first block there.
+    pub target: usize,
+    pub first: usize,
+    /// Counted through all targets.
+    pub blocks: Range<usize>,
+}
+
 impl Filters {
     /// Room for the filters of [`forward`](super::forward) from `inputs` to one run of `outputs`
-    /// channels.
+    /// channels, computed directly.
     pub fn forward(outputs: usize, inputs: &Channels, kernel: (usize, usize)) -> Filters {
-        Self::new(Direction::Forward, inputs.clone(), Channels::new(outputs), kernel, (1, 1))
+        let targets = vec![Channels::new(outputs)];
+        Self::new(Direction::Forward, inputs.clone(), targets, kernel, (1, 1), None)
+    }
+
+    /// Room for the filters of [`forward`](super::forward) from `inputs` to several targets, by an
+    /// algorithm; `None` where that does not apply to such kernels.
+    ///
+    /// Minimal filtering is for stride 1 only: `forward` refuses others.
+    pub fn with_algorithm(
+        targets: &[Channels],
+        inputs: &Channels,
+        kernel: (usize, usize),
+        algorithm: Algorithm,
+    ) -> Option<Filters> {
+        let minimal = match algorithm {
+            Algorithm::Direct => None,
+            Algorithm::Minimal { rows, columns } => Some(Minimal::new((rows, columns), kernel)?),
+        };
+        let (source, targets) = (inputs.clone(), targets.to_vec());
+        Some(Self::new(Direction::Forward, source, targets, kernel, (1, 1), minimal))
     }
 
     /// Room for the filters of [`backward_data`](super::backward_data) of a convolution from
     /// `inputs` to one run of `outputs` channels.
     pub fn backward(outputs: usize, inputs: &Channels, geometry: &Geometry) -> Filters {
         let Geometry { kernel, stride, .. } = *geometry;
-        Self::new(Direction::Backward, Channels::new(outputs), inputs.clone(), kernel, stride)
+        let (source, targets) = (Channels::new(outputs), vec![inputs.clone()]);
+        Self::new(Direction::Backward, source, targets, kernel, stride, None)
     }
 
     fn new(
         direction: Direction,
         source: Channels,
-        target: Channels,
+        targets: Vec<Channels>,
         kernel: (usize, usize),
         stride: (usize, usize),
+        minimal: Option<Minimal>,
     ) -> Filters {
-        let lanes = source.per_block().map(|n| n as u8).collect();
-        let len = target.blocks() * LANES * source.count() * kernel.0 * kernel.1;
-        let data = Buffer::zeroed(len);
-        Filters { data, direction, kernel, stride, source, target, lanes, isa: None }
+        let places = minimal.as_ref().map_or(kernel.0 * kernel.1, Minimal::points);
+        let blocks: usize = targets.iter().map(Channels::blocks).sum();
+        Filters {
+            data: Buffer::zeroed(blocks * LANES * source.count() * places),
+            direction,
+            kernel,
+            stride,
+            lanes: source.per_block().map(|n| n as u8).collect(),
+            source,
+            targets,
+            minimal,
+            isa: None,
+            groups: Vec::new(),
+        }
     }
 
-    /// Packs weights, `[outputs][inputs][rows][columns]` for both directions. May be called again
-    /// with others; allocates nothing.
+    /// What the filters are packed for.
+    pub fn algorithm(&self) -> Algorithm {
+        self.minimal.as_ref().map_or(Algorithm::Direct, |minimal| {
+            let (rows, columns) = minimal.tile();
+            Algorithm::Minimal { rows, columns }
+        })
+    }
+
+    /// Bytes of the packed weights.
+    pub fn bytes(&self) -> usize {
+        self.data.len() * size_of::<f32>()
+    }
+
+    /// Packs weights, `[outputs][inputs][rows][columns]` for both directions, the targets' outputs
+    /// one after the other. May be called again with others.
     ///
     /// Panics where the number of weights is another.
     pub fn pack(&mut self, cpu: &Cpu, weights: &[f32]) {
+        let taps = self.kernel.0 * self.kernel.1;
+        let targets: usize = self.targets.iter().map(Channels::count).sum();
+        let wanted = targets * self.source.count() * taps;
+        assert_eq!(weights.len(), wanted, "one weight for each tap");
+        self.groups.clear();
+        let mut end = 0;
+        for (target, channels) in self.targets.iter().enumerate() {
+            let max = Microkernels::of(cpu.isa()).max_blocks();
+            let split = Split::at_most(channels.blocks(), max);
+            self.groups.extend((0..split.parts).map(|part| {
+                let blocks = split.part(part);
+                let (first, start) = (blocks.start, end + blocks.start);
+                Group { target, first, blocks: start..start + blocks.len() }
+            }));
+            end += channels.blocks();
+        }
+        let mut data = std::mem::take(&mut self.data);
+        match &self.minimal {
+            Some(minimal) => self.pack_transformed(cpu, weights, minimal, Shared::new(&mut data)),
+            None => self.pack_taps(cpu, weights, targets, Shared::new(&mut data)),
+        }
+        self.data = data;
+        self.isa = Some(cpu.isa());
+    }
+
+    fn pack_taps(&self, cpu: &Cpu, weights: &[f32], targets: usize, data: Shared) {
         let (taps, sources) = (self.kernel.0 * self.kernel.1, self.source.count());
-        let targets = self.target.count();
-        assert_eq!(weights.len(), targets * sources * taps, "one weight for each tap");
         // From one target channel's weights to the next's, and from one source channel's.
         let steps = match self.direction {
             Direction::Forward => (sources * taps, taps),
             Direction::Backward => (taps, targets * taps),
         };
-        let mut data = std::mem::take(&mut self.data);
-        let shared = Shared::new(&mut data);
         let blocks = self.lanes.len();
-        let groups = Split::at_most(self.target.blocks(), Microkernels::of(cpu.isa()).max_blocks());
         for phase in self.phases().filter(|phase| phase.taps() > 0) {
-            cpu.for_each(groups.parts * blocks, |task| {
-                let (group, block) = (groups.part(task / blocks), task % blocks);
+            cpu.for_each(self.groups.len() * blocks, |task| {
+                let (group, block) = (&self.groups[task / blocks].blocks, task % blocks);
                 let before: usize = self.lanes[..block].iter().map(|&n| n as usize).sum();
                 let count = self.lanes[block] as usize;
                 let width = group.len() * LANES;
                 let start = self.stream(&phase, group.start) + before * phase.taps() * width;
                 // SAFETY: each task has its own block of its own group's stream.
-                let packed = unsafe { shared.slice(start, count * phase.taps() * width) };
+                let packed = unsafe { data.slice(start, count * phase.taps() * width) };
                 let weights = &weights[before * steps.1..];
                 for (i, channels) in self.target_channels(group).enumerate() {
                     let packed = &mut packed[i * LANES..];
@@ -98,8 +178,6 @@ impl Filters {
                 }
             });
         }
-        self.data = data;
-        self.isa = Some(cpu.isa());
     }
 
     /// Packs the weights between a source block and a target block, as `[row][column][lane]` of
@@ -125,6 +203,28 @@ impl Filters {
         }
     }
 
+    fn pack_transformed(&self, cpu: &Cpu, weights: &[f32], minimal: &Minimal, data: Shared) {
+        let (taps, sources) = (self.kernel.0 * self.kernel.1, self.source.count());
+        let transform = minimal.filter_transform();
+        cpu.for_each(self.groups.len() * sources, |task| {
+            let (group, source) = (&self.groups[task / sources].blocks, task % sources);
+            let width = group.len() * LANES;
+            let stream = group.start * LANES * sources * minimal.points();
+            for (i, channels) in self.target_channels(group).enumerate() {
+                let mut filters = vec![[0.0; LANES]; taps];
+                for (lane, target) in channels.enumerate() {
+                    let from = &weights[(target * sources + source) * taps..][..taps];
+                    filters.iter_mut().zip(from).for_each(|(to, &w)| to[lane] = f64::from(w));
+                }
+                transform.apply(&filters, |point, values| {
+                    let to = stream + (point * sources + source) * width + i * LANES;
+                    // SAFETY: each task has its own source's place in its own group's stream.
+                    unsafe { data.slice(to, LANES) }.copy_from_slice(&values);
+                });
+            }
+        });
+    }
+
     /// The phases, in the order of their streams.
     pub(super) fn phases(&self) -> impl Iterator<Item = Phase> + use<> {
         let forward = self.direction == Direction::Forward;
@@ -135,8 +235,8 @@ impl Filters {
 
     /// Where the stream of a phase and of the group that starts at target block `block` begins.
     pub(super) fn stream(&self, phase: &Phase, block: usize) -> usize {
-        let taps = self.target.blocks() * phase.taps_before + block * phase.taps();
-        taps * self.source.count() * LANES
+        let blocks: usize = self.targets.iter().map(Channels::blocks).sum();
+        (blocks * phase.taps_before + block * phase.taps()) * self.source.count() * LANES
     }
 
     /// The packed weights. Panics where they are not for this direction, kernel, stride and
@@ -146,8 +246,8 @@ impl Filters {
         cpu: &Cpu,
         direction: Direction,
         geometry: &Geometry,
-        source_blocks: usize,
-        target_blocks: usize,
+        source: &View,
+        targets: impl ExactSizeIterator<Item = usize>,
     ) -> &[f32] {
         assert_eq!(self.direction, direction, "filters are made for one direction");
         assert_eq!(self.kernel, geometry.kernel, "filters are made for one size of kernel");
@@ -155,8 +255,11 @@ impl Filters {
             assert_eq!(self.stride, geometry.stride, "backward filters are made for one stride");
         }
         assert_eq!(self.isa, Some(cpu.isa()), "filters are packed for this instruction set");
-        assert_eq!(self.lanes.len(), source_blocks, "filters read all blocks of the source");
-        assert_eq!(self.target.blocks(), target_blocks, "filters write all blocks of the target");
+        assert_eq!(self.lanes.len(), source.blocks, "filters read all blocks of the source");
+        assert_eq!(self.targets.len(), targets.len(), "filters write to all targets");
+        for (channels, blocks) in self.targets.iter().zip(targets) {
+            assert_eq!(channels.blocks(), blocks, "filters write all blocks of a target");
+        }
         &self.data
     }
 
@@ -170,10 +273,21 @@ impl Filters {
         self.source.count()
     }
 
+    /// The transforms of minimal filtering, where the filters are packed for it.
+    pub(super) fn minimal(&self) -> Option<&Minimal> {
+        self.minimal.as_ref()
+    }
+
+    /// Output blocks in the order of their streams.
+    pub(super) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
     /// The channels that each of some target blocks holds.
-    fn target_channels(&self, blocks: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    fn target_channels(&self, blocks: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
         let mut end = 0;
-        let all = self.target.per_block().map(move |count| {
+        let per_block = self.targets.iter().flat_map(Channels::per_block);
+        let all = per_block.map(move |count| {
             end += count;
             end - count..end
         });

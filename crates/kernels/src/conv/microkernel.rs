@@ -36,8 +36,8 @@ pub(super) struct Tile {
     pub columns: (usize, isize),
     /// What is added to the sums, and from one output block to the next.
     pub bias: (*const f32, usize),
-    /// Results below become this.
-    pub floor: f32,
+    /// Results below become this, and from one output block to the next.
+    pub floor: (*const f32, usize),
     /// Whether sums start at what stands at `y`, not at zero.
     pub accumulate: bool,
 }
@@ -164,9 +164,9 @@ unsafe fn convolve<V: Vector, const P: usize, const N: usize>(tile: &Tile) {
 
         // The same instructions with and without bias and ReLU: a branch here would make the
         // compiler keep the sums in memory.
-        let floor = V::splat(tile.floor);
         for v in 0..N {
             let bias = V::load(tile.bias.0.add(place::<V>(v, tile.bias.1)));
+            let floor = V::load(tile.floor.0.add(place::<V>(v, tile.floor.1)));
             for p in 0..P {
                 let y = tile.y[p].add(place::<V>(v, tile.y_block));
                 floor.max(sums[p][v].add(bias)).store(y);

@@ -1,16 +1,13 @@
 //! A convolution over a grid of pixels, cut into tiles and tasks.
 
-use super::Epilogue;
+use super::filters::{Filters, Group};
 use super::microkernel::{MAX_ROWS, Microkernels, Tile};
 use super::phase::Phase;
 use super::split::Split;
-use crate::border::zero_border;
-use crate::threads::Shared;
+use super::target::{Target, Targets};
+use crate::epilogue::Ends;
 use crate::{Cpu, LANES, Layout, View, ViewMut};
 use std::ops::Range;
-
-/// Zeros for sums without bias.
-static ZEROS: [f32; LANES] = [0.0; LANES];
 
 /// How long a task should take, in multiply–adds of whole blocks: some ten microseconds, long
 /// beside its claiming and short beside a layer.
@@ -39,104 +36,89 @@ pub(super) struct Walk {
     pub target_step: usize,
 }
 
-/// One convolution: target = (target +) epilogue(taps · source) at some of the target's pixels.
+/// One convolution: target = (target +) epilogue(taps · source) at some of the targets' pixels.
 pub(super) struct Product<'a> {
     pub source: View<'a>,
+    pub filters: &'a Filters,
     pub phase: Phase,
     /// The phase's packed weights: one stream per group of target blocks.
     pub weights: &'a [f32],
-    /// Channels of each source block, and their sum.
-    pub lanes: &'a [u8],
-    pub sources: usize,
     pub rows: Walk,
     pub columns: Walk,
-    pub epilogue: Epilogue<'a>,
+    pub ends: Ends<'a>,
     pub accumulate: bool,
-    /// Whether the target's border is to be zeroed on the way.
+    /// Whether the targets' borders are to be zeroed on the way.
     pub border: bool,
 }
 
 impl Product<'_> {
-    /// Computes all results.
+    /// Computes all results, to targets of the same pictures, rows and columns.
     ///
     /// # Safety
-    /// `weights` and `lanes` are those of the views' blocks, all windows lie inside the source,
-    /// borders included, and all results inside the target; a bias has a value for each of the
-    /// target's lanes.
-    pub unsafe fn compute(&self, cpu: &Cpu, target: &mut ViewMut) {
+    /// `weights` are those of the filters, which are for the views' blocks; all windows lie inside
+    /// the source, borders included, and all results inside the targets; the ends have a value for
+    /// each of the targets' lanes.
+    pub unsafe fn compute(&self, cpu: &Cpu, targets: &mut [ViewMut]) {
         let microkernels = Microkernels::of(cpu.isa());
-        let (first, blocks, layout) = (target.first_block, target.blocks, target.layout);
-        let groups = Split::at_most(blocks, microkernels.max_blocks());
-        let pixels = layout.pictures * self.rows.count * self.columns.count;
-        let tasks = self.tasks(cpu, microkernels, groups, pixels);
-        let borders =
-            if self.border && layout.border != Default::default() { layout.pictures } else { 0 };
-        let shared = Shared::new(target.data);
+        let pixels = self.source.layout.pictures * self.rows.count * self.columns.count;
+        let tasks = self.tasks(cpu, microkernels, pixels);
+        let targets = Targets::new(targets);
+        let borders = if self.border { targets.borders() } else { 0 };
         cpu.for_each(borders + tasks.len(), |task| {
             let Some(task) = task.checked_sub(borders) else {
-                for block in first..first + blocks {
-                    // SAFETY: no other task writes this picture's border.
-                    unsafe { zero_border(shared, &layout, task, block) };
-                }
-                return;
+                // SAFETY: no other task writes this picture's border.
+                return unsafe { targets.zero_border(task) };
             };
             let (group, chunk) = tasks.get(task);
-            let group = groups.part(group);
-            let tiles = Split::at_most(pixels, microkernels.max_rows(group.len()));
-            let tiles_of_chunk = Split { total: tiles.parts, parts: tasks.chunks }.part(chunk);
+            let group = &self.filters.groups()[group];
+            let tiles = Split::at_most(pixels, microkernels.max_rows(group.blocks.len()));
+            let chunk = Split { total: tiles.parts, parts: tasks.chunks }.part(chunk);
             // SAFETY: each task has its own pixels of its own blocks; the rest is the caller's
             // promise.
-            unsafe {
-                self.tiles(microkernels, shared, &layout, first, group, tiles, tiles_of_chunk)
-            };
+            unsafe { self.tiles(microkernels, targets.of(group), group, tiles, chunk) };
         });
     }
 
     /// How to cut the work: several times as many tasks as threads, but none of them tiny.
-    fn tasks(&self, cpu: &Cpu, microkernels: &Microkernels, groups: Split, pixels: usize) -> Tasks {
-        if groups.total == 0 || pixels == 0 {
+    fn tasks(&self, cpu: &Cpu, microkernels: &Microkernels, pixels: usize) -> Tasks {
+        let groups = self.filters.groups();
+        let blocks = groups.iter().map(|group| group.blocks.len()).max().unwrap_or(0);
+        if blocks == 0 || pixels == 0 {
             return Tasks { groups: 0, chunks: 0, panel: 1 };
         }
-        let blocks = groups.largest();
         let tiles = pixels.div_ceil(microkernels.max_rows(blocks));
-        let steps = self.sources * self.phase.taps();
+        let sources = self.filters.sources();
+        let steps = sources * self.phase.taps();
         let by_work = (pixels * steps * blocks).div_ceil(TASK);
-        let by_threads = (8 * cpu.threads()).div_ceil(groups.parts);
+        let by_threads = (8 * cpu.threads()).div_ceil(groups.len());
         let chunks = by_work.max(by_threads).min(tiles);
-        let panel = if steps * groups.total * LANES <= RESIDENT {
+        let all = groups.last().map_or(0, |group| group.blocks.end);
+        let panel = if steps * all * LANES <= RESIDENT {
             1
         } else {
             let windows = pixels * self.rows.source_step * self.columns.source_step;
-            PANEL * chunks / (windows * self.sources).max(1)
+            PANEL * chunks / (windows * sources).max(1)
         };
-        Tasks { groups: groups.parts, chunks, panel: panel.clamp(1, chunks) }
+        Tasks { groups: groups.len(), chunks, panel: panel.clamp(1, chunks) }
     }
 
-    /// Computes some tiles of a group of target blocks (counted within the view).
+    /// Computes some tiles of a group of target blocks.
     ///
     /// # Safety
     /// As for [`Product::compute`]; nobody else uses the tiles' results.
-    #[allow(clippy::too_many_arguments)]
     unsafe fn tiles(
         &self,
         microkernels: &Microkernels,
-        target: Shared,
-        layout: &Layout,
-        first: usize,
-        group: Range<usize>,
+        target: &Target,
+        group: &Group,
         tiles: Split,
         range: Range<usize>,
     ) {
-        let source = &self.source.layout;
-        let kernels = microkernels.convolve[group.len() - 1];
-        let (bias, floor) = match self.epilogue {
-            Epilogue::Store => ((ZEROS.as_ptr(), 0), f32::NEG_INFINITY),
-            Epilogue::Bias { bias, relu } => (
-                (bias[group.start * LANES..group.end * LANES].as_ptr(), LANES),
-                if relu { 0.0 } else { f32::NEG_INFINITY },
-            ),
-        };
-        let stream = group.start * LANES * self.sources * self.phase.taps();
+        let (source, layout) = (&self.source.layout, &target.layout);
+        let lanes = self.filters.lanes();
+        let kernels = microkernels.convolve[group.blocks.len() - 1];
+        let (bias, floor) = self.ends.of(&group.blocks);
+        let stream = group.blocks.start * LANES * self.filters.sources() * self.phase.taps();
         let mut tile = Tile {
             x: [std::ptr::null(); MAX_ROWS],
             next: [std::ptr::null(); MAX_ROWS],
@@ -147,16 +129,16 @@ impl Product<'_> {
             y: [std::ptr::null_mut(); MAX_ROWS],
             y_block: layout.block_stride(),
             weights: self.weights[stream..].as_ptr(),
-            lanes: self.lanes.as_ptr(),
-            blocks: (self.lanes.len(), source.block_stride() as isize),
+            lanes: lanes.as_ptr(),
+            blocks: (lanes.len(), source.block_stride() as isize),
             rows: (self.phase.rows.count, source.row_stride() as isize),
             columns: (self.phase.columns.count, LANES as isize),
             bias,
             floor,
             accumulate: self.accumulate,
         };
-        let mut pixel =
-            Pixel::new(self, layout, first + group.start, tiles.part(range.start).start);
+        let block = target.first_block + group.first;
+        let mut pixel = Pixel::new(self, layout, block, tiles.part(range.start).start);
         // One tile ahead, so that each knows the windows that come next.
         let mut next_y = tile.y;
         for i in range.start..=range.end {
@@ -167,7 +149,7 @@ impl Product<'_> {
                 // A window without taps may lie anywhere, as nothing of it is read.
                 *x = self.source.data.as_ptr().wrapping_offset(pixel.source);
                 // SAFETY: a pixel of the target.
-                *y = unsafe { target.at(pixel.target) };
+                *y = unsafe { target.data.at(pixel.target) };
                 pixel.advance();
             }
             if i > range.start {

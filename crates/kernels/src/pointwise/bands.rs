@@ -1,12 +1,11 @@
 //! Cutting a tensor's pixels into tasks, the same ones for any number of threads.
 
-use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::border::zero_border;
 use crate::threads::Shared;
-use crate::{Buffer, Cpu, LANES, Layout, View, ViewMut};
+use crate::{Cpu, LANES, Layout, View, ViewMut};
 
 /// Pixels of a task, at least: 32 KiB, beside which claiming the task costs little, and few
 /// enough that a single picture's layer makes work for many threads.
@@ -123,18 +122,4 @@ pub(crate) fn assert_whole(x: &View) {
 pub(crate) fn assert_same_size(x: &View, y: &View) {
     let size = |v: &View| (v.layout.pictures, v.blocks, v.layout.height, v.layout.width);
     assert_eq!(size(x), size(y), "pictures, blocks, height and width are the same");
-}
-
-/// Calls `work` with memory of this thread's own that is kept from call to call, so that tasks
-/// allocate nothing once it has grown. It starts on a cache line and holds anything.
-pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-    thread_local! {
-        static SCRATCH: RefCell<Buffer> = RefCell::default();
-    }
-    SCRATCH.with_borrow_mut(|scratch| {
-        if scratch.len() < len {
-            *scratch = Buffer::zeroed(len);
-        }
-        work(&mut scratch[..len])
-    })
 }

@@ -1,0 +1,106 @@
+//! What a plan consists of, and how long each part takes.
+
+use std::time::{Duration, Instant};
+
+use inception_kernels::conv::Algorithm;
+use inception_kernels::pointwise;
+
+use super::Inference;
+use super::lowering::{Kernel, Step};
+use crate::EngineError;
+use crate::algorithms::Layer;
+
+/// One kernel call of a plan, for one picture.
+#[derive(Clone, Debug)]
+pub struct StepInfo {
+    /// The layers it computes.
+    pub layers: Vec<String>,
+    /// What it does: `1×7 convolution`, `max pool`, ….
+    pub kind: String,
+    /// How a convolution is computed.
+    pub algorithm: Option<Algorithm>,
+    /// Those that apply, of a convolution.
+    pub candidates: Vec<Algorithm>,
+    /// Multiply–adds of the definition.
+    pub multiply_adds: u64,
+    /// Those that are done, without transforms.
+    pub done: u64,
+    /// Bytes of packed weights.
+    pub weights: usize,
+}
+
+impl Inference {
+    /// The plan's steps, in order.
+    pub fn steps(&self) -> &[StepInfo] {
+        &self.infos
+    }
+
+    /// Computes a batch of at most [`BATCH`](super::BATCH) pictures like [`Inference::run`] and
+    /// tells how long each step took; the results are lost.
+    pub fn time_steps(&mut self, pictures: &[f32]) -> Result<Vec<Duration>, EngineError> {
+        let count = crate::steps::count_pictures(pictures.len(), self.input)?;
+        self.arena.resize(count)?;
+        let mut input = self.arena.write(&self.input_place);
+        pointwise::from_nchw(&self.cpu, pictures, &self.input_place.channels, &mut input);
+        let mut times = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            let start = Instant::now();
+            let (x, mut y) = self.arena.access_several(&step.x, &step.y);
+            step.run(&self.cpu, x, &mut y);
+            times.push(start.elapsed());
+        }
+        Ok(times)
+    }
+}
+
+impl Step {
+    /// What the step is, for one picture whose outputs have this height and width.
+    pub fn info(&self, names: Vec<String>, grid: (usize, usize)) -> StepInfo {
+        let mut info = StepInfo {
+            layers: names,
+            kind: self.kind(),
+            algorithm: None,
+            candidates: Vec::new(),
+            multiply_adds: 0,
+            done: 0,
+            weights: 0,
+        };
+        if let Kernel::Conv { filters, geometry, .. } = &self.kernel {
+            let layer = Layer {
+                name: &info.layers[0],
+                geometry: *geometry,
+                inputs: self.x.channels.count(),
+                outputs: self.y.iter().map(|place| place.channels.count()).sum(),
+                grid,
+            };
+            let algorithm = filters.algorithm();
+            let pairs = (layer.inputs * layer.outputs) as u64;
+            (info.multiply_adds, info.done) = (
+                pairs * layer.products(Algorithm::Direct) as u64,
+                pairs * layer.products(algorithm) as u64,
+            );
+            info.algorithm = Some(algorithm);
+            info.candidates = Algorithm::candidates(geometry);
+            info.weights = filters.bytes();
+        }
+        info
+    }
+
+    fn kind(&self) -> String {
+        match &self.kernel {
+            Kernel::Conv { geometry, .. } => {
+                let ((height, width), stride) = (geometry.kernel, geometry.stride);
+                let by = |(a, b): (usize, usize)| {
+                    if a == b { format!("/{a}") } else { format!("/{a}×{b}") }
+                };
+                let stride = if stride == (1, 1) { String::new() } else { by(stride) };
+                format!("{height}×{width}{stride} convolution")
+            }
+            Kernel::Depthwise { .. } => "depthwise convolution".to_owned(),
+            Kernel::MaxPool(_) => "max pool".to_owned(),
+            Kernel::AvgPool { .. } => "average pool".to_owned(),
+            Kernel::Lrn(_) => "local response norm".to_owned(),
+            Kernel::Copy => "copy".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The network as inference computes it: batch norm folded into the filters, average pools behind
+//! the 1×1 convolutions that follow them.
+
+use std::collections::HashMap;
+
+use inception_kernels::{LINEAR, RELU};
+use inception_model::Weights;
+use inception_net::graph::{Graph, LayerId, Op, Role};
+
+use crate::steps::{self, Filtering};
+
+/// A graph whose filters and their ends stand beside it, by layer.
+pub(super) struct Fused {
+    pub graph: Graph,
+    pub filters: HashMap<LayerId, Vec<f32>>,
+    /// For convolutions, linear layers, and average pools that took over a convolution's.
+    pub ends: HashMap<LayerId, End>,
+}
+
+/// What is done to a layer's sums.
+#[derive(Clone)]
+pub(super) struct End {
+    /// One value a channel.
+    pub bias: Vec<f32>,
+    pub relu: bool,
+}
+
+impl End {
+    /// No bias, no activation.
+    pub fn none(channels: usize) -> Self {
+        Self { bias: vec![0.0; channels], relu: false }
+    }
+
+    /// Bias and floor for each lane of the channels' blocks.
+    pub fn per_lane(&self) -> (Vec<f32>, Vec<f32>) {
+        let floor = if self.relu { RELU } else { LINEAR };
+        let bias = steps::per_lane(self.bias.iter().copied());
+        let floor = vec![floor; bias.len()];
+        (bias, floor)
+    }
+}
+
+impl Fused {
+    /// Folds and swaps; `outputs` are layers whose values somebody wants.
+    pub fn new(graph: &Graph, weights: &Weights, outputs: &[LayerId]) -> Self {
+        let places = steps::parameter_places(graph);
+        let mut fused =
+            Self { graph: graph.clone(), filters: HashMap::new(), ends: HashMap::new() };
+        for (id, layer) in graph.layers.iter().enumerate() {
+            let Some(&input) = layer.inputs.first() else { continue };
+            let Some(filtering) = steps::filtering(&layer.op, graph.layers[input].shape) else {
+                continue;
+            };
+            let values = |role: Role| {
+                places.get(&(id, role)).map(|&i| weights.tensors()[i].values.as_slice())
+            };
+            let (filters, bias) = folded(&filtering, layer.shape.channels, values);
+            fused.filters.insert(id, filters);
+            fused.ends.insert(id, End { bias, relu: filtering.relu });
+        }
+        fused.swap_pools(outputs);
+        fused
+    }
+
+    /// A mean over a window and a 1×1 convolution commute (each pixel's divisor is the same for
+    /// all channels), so that the pool may have the fewer channels; bias and ReLU come last.
+    fn swap_pools(&mut self, outputs: &[LayerId]) {
+        let mut readers = vec![Vec::new(); self.graph.layers.len()];
+        for (id, layer) in self.graph.layers.iter().enumerate() {
+            layer.inputs.iter().for_each(|&input| readers[input].push(id));
+        }
+        for (pool, readers) in readers.iter().enumerate() {
+            if let [conv] = readers[..]
+                && !outputs.contains(&pool)
+                && self.swaps(pool, conv)
+            {
+                self.swap(pool, conv);
+            }
+        }
+    }
+
+    fn swaps(&self, pool: LayerId, conv: LayerId) -> bool {
+        let (before, after) = (&self.graph.layers[pool], &self.graph.layers[conv]);
+        let (Op::AvgPool(_), Op::Conv(op)) = (&before.op, &after.op) else { return false };
+        let input = self.graph.layers[before.inputs[0]].shape;
+        steps::geometry(&op.window) == steps::POINTWISE
+            && steps::grid(input) == steps::grid(before.shape)
+            && after.shape.channels <= input.channels
+    }
+
+    /// Makes the pool's place in the graph the convolution's, and the other way round.
+    fn swap(&mut self, pool: LayerId, conv: LayerId) {
+        let shape = self.graph.layers[conv].shape;
+        let (first, second) = self.graph.layers.split_at_mut(conv);
+        let (before, after) = (&mut first[pool], &mut second[0]);
+        std::mem::swap(&mut before.op, &mut after.op);
+        std::mem::swap(&mut before.name, &mut after.name);
+        before.shape = shape;
+        if let Some(filters) = self.filters.remove(&conv) {
+            self.filters.insert(pool, filters);
+        }
+        self.ends.insert(pool, End::none(shape.channels));
+    }
+}
+
+/// Weights and bias with the running statistics of batch norm folded in, computed in `f64`.
+fn folded<'w>(
+    filtering: &Filtering,
+    outputs: usize,
+    values: impl Fn(Role) -> Option<&'w [f32]>,
+) -> (Vec<f32>, Vec<f32>) {
+    let weights = values(Role::Weight).expect("a filtering layer has weights");
+    let given = |role| values(role).expect("batch norm has shift, mean and variance");
+    let Some(norm) = filtering.batch_norm else {
+        let bias = values(Role::Bias).map_or_else(|| vec![0.0; outputs], <[f32]>::to_vec);
+        return (weights.to_vec(), bias);
+    };
+    let shift = given(Role::Shift);
+    let (mean, variance) = (given(Role::RunningMean), given(Role::RunningVariance));
+    let scale = values(Role::Scale);
+    let factor: Vec<f64> = (0..outputs)
+        .map(|o| {
+            let gamma = scale.map_or(1.0, |scale| f64::from(scale[o]));
+            gamma / (f64::from(variance[o]) + f64::from(norm.epsilon)).sqrt()
+        })
+        .collect();
+    let per_output = weights.len() / outputs;
+    let weights = weights
+        .chunks_exact(per_output)
+        .zip(&factor)
+        .flat_map(|(filter, factor)| filter.iter().map(move |&w| (f64::from(w) * factor) as f32))
+        .collect();
+    let bias = (0..outputs)
+        .map(|o| (f64::from(shift[o]) - f64::from(mean[o]) * factor[o]) as f32)
+        .collect();
+    (weights, bias)
+}

@@ -1,0 +1,172 @@
+//! Layers turned into kernel calls.
+
+use std::collections::BTreeMap;
+
+use inception_kernels::conv::{Filters, Geometry};
+use inception_kernels::lrn::Lrn;
+use inception_kernels::pool::Windows;
+use inception_kernels::{Channels, Cpu};
+use inception_model::Weights;
+use inception_net::graph::{Graph, LayerId, Op, Role};
+
+use super::fusion::{End, Fused};
+use crate::EngineError;
+use crate::algorithms::{Algorithms, Layer};
+use crate::placement::{Place, Placement};
+use crate::steps;
+
+/// One kernel call.
+pub(super) struct Step {
+    pub kernel: Kernel,
+    /// The layers it computes.
+    pub layers: Vec<LayerId>,
+    pub x: Place,
+    pub y: Vec<Place>,
+}
+
+pub(super) enum Kernel {
+    Conv { filters: Filters, geometry: Geometry, bias: Vec<f32>, floor: Vec<f32> },
+    Depthwise { weights: Vec<f32>, inputs: Channels, multiplier: usize, geometry: Geometry },
+    MaxPool(Windows),
+    AvgPool { windows: Windows, end: Option<(Vec<f32>, Vec<f32>)> },
+    Lrn(Lrn),
+    Copy,
+}
+
+/// 1×1 convolutions of the same input, by that input: each list is one product.
+pub(super) fn siblings(graph: &Graph, is_identity: impl Fn(&Op) -> bool) -> Vec<Vec<LayerId>> {
+    let mut by_input: BTreeMap<LayerId, Vec<LayerId>> = BTreeMap::new();
+    for (id, layer) in graph.layers.iter().enumerate() {
+        if let Op::Conv(conv) = &layer.op
+            && steps::geometry(&conv.window) == steps::POINTWISE
+        {
+            let mut input = layer.inputs[0];
+            while is_identity(&graph.layers[input].op) {
+                input = graph.layers[input].inputs[0];
+            }
+            by_input.entry(input).or_default().push(id);
+        }
+    }
+    by_input.into_values().filter(|layers| layers.len() > 1).collect()
+}
+
+/// What lowering needs to know.
+pub(super) struct Lowering<'a> {
+    pub fused: &'a Fused,
+    pub weights: &'a Weights,
+    pub cpu: &'a Cpu,
+    pub placement: &'a Placement,
+    pub siblings: &'a [Vec<LayerId>],
+    pub algorithms: &'a Algorithms,
+}
+
+impl Lowering<'_> {
+    /// All steps, in order.
+    pub fn steps(&self) -> Result<Vec<Step>, EngineError> {
+        let mut steps = Vec::new();
+        let mut done = Vec::new();
+        let needed: Vec<LayerId> = self.placement.needed().collect();
+        for &id in &needed {
+            let Some(&input) = self.placement.inputs(id).first() else { continue };
+            if !done.contains(&id) {
+                let together = self.siblings.iter().find(|layers| layers.contains(&id));
+                let layers = together.map_or_else(
+                    || vec![id],
+                    |layers| layers.iter().copied().filter(|id| needed.contains(id)).collect(),
+                );
+                done.extend(&layers);
+                steps.extend(self.step(layers, input)?);
+            }
+            for copy in self.placement.copies(id) {
+                let (x, y) = (self.placement.of(copy.from).clone(), vec![copy.to.clone()]);
+                steps.push(Step { kernel: Kernel::Copy, layers: vec![id], x, y });
+            }
+        }
+        Ok(steps)
+    }
+
+    /// `None` for layers that are nothing but places: input and concatenation.
+    fn step(&self, layers: Vec<LayerId>, input: LayerId) -> Result<Option<Step>, EngineError> {
+        let x = self.placement.of(input).clone();
+        let id = layers[0];
+        let op = &self.fused.graph.layers[id].op;
+        let y = || vec![self.placement.of(id).clone()];
+        let kernel = match op {
+            Op::Input | Op::Concat | Op::Dropout { .. } => return Ok(None),
+            Op::Conv(_) | Op::Linear(_) => return self.filter(layers, input, x).map(Some),
+            Op::MaxPool(windows) => Kernel::MaxPool(steps::windows(windows)),
+            Op::AvgPool(windows) => Kernel::AvgPool {
+                windows: steps::windows(windows),
+                end: self.fused.ends.get(&id).map(End::per_lane),
+            },
+            Op::Depthwise { multiplier, window, .. } => Kernel::Depthwise {
+                weights: self.depthwise_weights(id),
+                inputs: x.channels.clone(),
+                multiplier: *multiplier,
+                geometry: steps::geometry(window),
+            },
+            &Op::LocalResponseNorm { size, alpha, beta, k } => {
+                Kernel::Lrn(Lrn { size, alpha, beta, k })
+            }
+        };
+        Ok(Some(Step { kernel, layers, x, y: y() }))
+    }
+
+    fn depthwise_weights(&self, id: LayerId) -> Vec<f32> {
+        let mut tensors = self.weights.tensors().iter();
+        let found = tensors
+            .find(|tensor| tensor.parameter.layer == id && tensor.parameter.role == Role::Weight);
+        found.expect("a depthwise layer has weights").values.clone()
+    }
+
+    /// One product for all the layers, in the order in which their outputs lie in memory.
+    fn filter(
+        &self,
+        mut layers: Vec<LayerId>,
+        input: LayerId,
+        x: Place,
+    ) -> Result<Step, EngineError> {
+        let Fused { graph, filters: weights, ends } = self.fused;
+        let key = |&id: &LayerId| {
+            let place = self.placement.of(id);
+            (place.buffer, place.first_block)
+        };
+        layers.sort_by_key(key);
+        let mut y: Vec<Place> = Vec::new();
+        let (mut values, mut bias, mut floor) = (Vec::new(), Vec::new(), Vec::new());
+        for &id in &layers {
+            let place = self.placement.of(id);
+            match y.last_mut() {
+                Some(last) if last.is_before(place) => {
+                    last.channels = Channels::concat([&last.channels, &place.channels]);
+                }
+                _ => y.push(place.clone()),
+            }
+            values.extend_from_slice(&weights[&id]);
+            let end = ends[&id].per_lane();
+            bias.extend(end.0);
+            floor.extend(end.1);
+        }
+        let layer = &graph.layers[layers[0]];
+        let filtering = steps::filtering(&layer.op, graph.layers[input].shape)
+            .expect("a convolution or a linear layer");
+        let geometry = filtering.geometry;
+        let algorithm = self.algorithms.choose(&Layer {
+            name: &layer.name,
+            geometry,
+            inputs: x.channels.count(),
+            outputs: y.iter().map(|place| place.channels.count()).sum(),
+            grid: steps::grid(layer.shape),
+        });
+        let targets: Vec<Channels> = y.iter().map(|place| place.channels.clone()).collect();
+        let mut filters =
+            Filters::with_algorithm(&targets, &x.channels, geometry.kernel, algorithm).ok_or_else(
+                || EngineError::Algorithm {
+                    layer: layer.name.clone(),
+                    algorithm: algorithm.to_string(),
+                },
+            )?;
+        filters.pack(self.cpu, &values);
+        Ok(Step { kernel: Kernel::Conv { filters, geometry, bias, floor }, layers, x, y })
+    }
+}

@@ -1,0 +1,292 @@
+//! The transforms of [`ToomCook`] on vectors of sixteen channels, along one axis.
+//!
+//! Zero and the pairs ±a split them into even and odd halves: with z = x², Bᵀ's row for ±a is
+//! x (x ± a) Q(z), so both of a pair are E ± aO with E and O the same sums over the even and the
+//! odd inputs; Aᵀ needs of a pair only the sum (for even outputs) and the difference (for odd).
+//! That halves the multiplications.
+
+// Indices throughout, as the loops must unroll into registers.
+#![allow(clippy::needless_range_loop)]
+
+use super::toom_cook::{ToomCook, powers, to_f64};
+use crate::simd::Vector;
+use crate::{Isa, LANES};
+
+/// The most pairs of points.
+const MOST_PAIRS: usize = 5;
+/// The most outputs of a tile.
+const MOST_OUTPUTS: usize = 11;
+
+/// An axis' transforms as numbers.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub exact: ToomCook,
+    infinity: bool,
+    /// Coefficients of Π (z − a²).
+    squares: [f32; MOST_PAIRS + 1],
+    /// For each pair, those without its own factor.
+    others: [[f32; MOST_PAIRS]; MOST_PAIRS],
+    /// The pairs' positive points.
+    pairs: [f32; MOST_PAIRS],
+    /// By output, then by pair: the point's power.
+    powers: [[f32; MOST_PAIRS]; MOST_OUTPUTS],
+}
+
+/// Vectors at equal distances, all counted in `f32`s: `count` lines `next` apart, each of vectors
+/// `step` apart.
+#[derive(Clone, Copy)]
+pub(super) struct Lines<P> {
+    pub start: P,
+    pub step: usize,
+    pub next: usize,
+}
+
+/// What ends an output transform: max(floor, y + bias), sixteen values each.
+#[derive(Clone, Copy)]
+pub(super) struct End {
+    pub bias: *const f32,
+    pub floor: *const f32,
+}
+
+type Input = unsafe fn(&Line, Lines<*const f32>, Lines<*mut f32>, usize);
+type Output = unsafe fn(&Line, Lines<*const f32>, Lines<*mut f32>, usize, usize, End);
+
+impl Line {
+    /// The numbers of an algorithm.
+    pub fn new(exact: ToomCook) -> Self {
+        let rounded = |value| to_f64(value) as f32;
+        let mut line = Self {
+            infinity: exact.has_infinity(),
+            squares: [0.0; MOST_PAIRS + 1],
+            others: [[0.0; MOST_PAIRS]; MOST_PAIRS],
+            pairs: [0.0; MOST_PAIRS],
+            powers: [[0.0; MOST_PAIRS]; MOST_OUTPUTS],
+            exact,
+        };
+        let exact = &line.exact;
+        let fill = |to: &mut [f32], from: Vec<_>| {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = rounded(from));
+        };
+        fill(&mut line.squares, exact.product_of_squares());
+        fill(&mut line.pairs, exact.pairs.clone());
+        for (i, &point) in exact.pairs.iter().enumerate() {
+            fill(&mut line.others[i], exact.product_of_other_squares(i));
+            for (row, power) in line.powers.iter_mut().zip(powers(point).take(exact.outputs)) {
+                row[i] = rounded(power);
+            }
+        }
+        line
+    }
+
+    /// Bᵀ: `count` lines of `points` vectors from `x` to `y`.
+    ///
+    /// # Safety
+    /// All the vectors are readable or writable, by nobody else meanwhile.
+    pub unsafe fn input(
+        &self,
+        kernels: &Kernels,
+        x: Lines<*const f32>,
+        y: Lines<*mut f32>,
+        count: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { kernels.input[self.exact.pairs.len()](self, x, y, count) }
+    }
+
+    /// Aᵀ: `count` lines of `points` vectors from `x` to the first `outputs` vectors in `y`.
+    ///
+    /// # Safety
+    /// All the vectors are readable or writable, by nobody else meanwhile; so is the bias.
+    pub unsafe fn output(
+        &self,
+        kernels: &Kernels,
+        x: Lines<*const f32>,
+        y: Lines<*mut f32>,
+        count: usize,
+        outputs: usize,
+        end: End,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { kernels.output[self.exact.pairs.len()](self, x, y, count, outputs, end) }
+    }
+}
+
+/// # Safety
+/// See [`Line::input`].
+#[inline(always)]
+unsafe fn input<V: Vector, const H: usize>(
+    line: &Line,
+    x: Lines<*const f32>,
+    y: Lines<*mut f32>,
+    count: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for i in 0..count {
+            for lane in (0..LANES).step_by(V::LANES) {
+                let x_line = x.start.add(i * x.next + lane);
+                let y_line = y.start.add(i * y.next + lane);
+                // Inputs 1, 3, … and 2, 4, …
+                let mut odd = [V::splat(0.0); H];
+                let mut even = [V::splat(0.0); H];
+                for h in 0..H {
+                    odd[h] = V::load(x_line.add((2 * h + 1) * x.step));
+                    even[h] = V::load(x_line.add((2 * h + 2) * x.step));
+                }
+                let mut zero = V::load(x_line).mul(V::splat(line.squares[0]));
+                for h in 0..H {
+                    zero = even[h].mul_add(V::splat(line.squares[h + 1]), zero);
+                }
+                zero.store(y_line);
+                for pair in 0..H {
+                    let others = &line.others[pair];
+                    let mut e = even[0].mul(V::splat(others[0]));
+                    let mut o = odd[0].mul(V::splat(others[0]));
+                    for h in 1..H {
+                        e = even[h].mul_add(V::splat(others[h]), e);
+                        o = odd[h].mul_add(V::splat(others[h]), o);
+                    }
+                    let o = o.mul(V::splat(line.pairs[pair]));
+                    e.add(o).store(y_line.add((2 * pair + 1) * y.step));
+                    e.sub(o).store(y_line.add((2 * pair + 2) * y.step));
+                }
+                if line.infinity {
+                    let last = V::load(x_line.add((2 * H + 1) * x.step));
+                    let mut infinity = last.mul(V::splat(line.squares[H]));
+                    for h in 0..H {
+                        infinity = odd[h].mul_add(V::splat(line.squares[h]), infinity);
+                    }
+                    infinity.store(y_line.add((2 * H + 1) * y.step));
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// See [`Line::output`].
+#[inline(always)]
+unsafe fn output<V: Vector, const H: usize>(
+    line: &Line,
+    x: Lines<*const f32>,
+    y: Lines<*mut f32>,
+    count: usize,
+    outputs: usize,
+    end: End,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for i in 0..count {
+            for lane in (0..LANES).step_by(V::LANES) {
+                let x_line = x.start.add(i * x.next + lane);
+                let y_line = y.start.add(i * y.next + lane);
+                let (bias, floor) = (V::load(end.bias.add(lane)), V::load(end.floor.add(lane)));
+                let mut sum = [V::splat(0.0); H];
+                let mut difference = [V::splat(0.0); H];
+                let mut first = V::load(x_line);
+                for h in 0..H {
+                    let plus = V::load(x_line.add((2 * h + 1) * x.step));
+                    let minus = V::load(x_line.add((2 * h + 2) * x.step));
+                    sum[h] = plus.add(minus);
+                    difference[h] = plus.sub(minus);
+                    first = first.add(sum[h]);
+                }
+                let infinity = line.infinity && outputs == line.exact.outputs;
+                let store = |mut value: V, j: usize| {
+                    if infinity && j + 1 == outputs {
+                        value = value.add(V::load(x_line.add((2 * H + 1) * x.step)));
+                    }
+                    floor.max(value.add(bias)).store(y_line.add(j * y.step));
+                };
+                store(first, 0);
+                for j in 1..outputs {
+                    let powers = &line.powers[j];
+                    // Both sums are cheap; choosing the vectors first would put them in memory.
+                    let mut value = V::splat(0.0);
+                    if j % 2 == 1 {
+                        for h in 0..H {
+                            value = difference[h].mul_add(V::splat(powers[h]), value);
+                        }
+                    } else {
+                        for h in 0..H {
+                            value = sum[h].mul_add(V::splat(powers[h]), value);
+                        }
+                    }
+                    store(value, j);
+                }
+            }
+        }
+    }
+}
+
+/// Transforms of an instruction set, by the number of pairs.
+pub(super) struct Kernels {
+    input: [Input; MOST_PAIRS + 1],
+    output: [Output; MOST_PAIRS + 1],
+}
+
+macro_rules! kernels {
+    ($name:ident, $vector:ty, $(#[$feature:meta])?) => {
+        mod $name {
+            use super::*;
+
+            $(#[$feature])?
+            unsafe fn input<const H: usize>(
+                line: &Line, x: Lines<*const f32>, y: Lines<*mut f32>, count: usize,
+            ) {
+                // SAFETY: the features are enabled; the rest is the caller's promise.
+                unsafe { super::input::<$vector, H>(line, x, y, count) }
+            }
+
+            $(#[$feature])?
+            unsafe fn output<const H: usize>(
+                line: &Line, x: Lines<*const f32>, y: Lines<*mut f32>, count: usize,
+                outputs: usize, end: End,
+            ) {
+                // SAFETY: the features are enabled; the rest is the caller's promise.
+                unsafe { super::output::<$vector, H>(line, x, y, count, outputs, end) }
+            }
+
+            pub(super) const KERNELS: Kernels = Kernels {
+                input: [copy_in, input::<1>, input::<2>, input::<3>, input::<4>, input::<5>],
+                output: [copy_out, output::<1>, output::<2>, output::<3>, output::<4>, output::<5>],
+            };
+        }
+    };
+}
+
+/// No pairs, one tap: nothing to transform. Callers leave such an axis out.
+unsafe fn copy_in(_: &Line, _: Lines<*const f32>, _: Lines<*mut f32>, _: usize) {
+    unreachable!("an axis of one tap is not transformed")
+}
+
+/// As [`copy_in`].
+unsafe fn copy_out(_: &Line, _: Lines<*const f32>, _: Lines<*mut f32>, _: usize, _: usize, _: End) {
+    unreachable!("an axis of one tap is not transformed")
+}
+
+#[cfg(target_arch = "x86_64")]
+kernels!(
+    avx512, crate::simd::Avx512,
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+);
+#[cfg(target_arch = "x86_64")]
+kernels!(avx2, crate::simd::Avx2, #[target_feature(enable = "avx2,fma")]);
+#[cfg(target_arch = "aarch64")]
+kernels!(neon, crate::simd::Neon,);
+kernels!(portable, crate::simd::Portable,);
+
+impl Kernels {
+    /// Those of an instruction set.
+    pub fn of(isa: Isa) -> &'static Kernels {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => &const { avx512::KERNELS },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => &const { avx2::KERNELS },
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => &const { neon::KERNELS },
+            _ => &const { portable::KERNELS },
+        }
+    }
+}

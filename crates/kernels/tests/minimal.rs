@@ -1,0 +1,225 @@
+//! Minimal filtering against the plain reference, on random geometry.
+
+mod common;
+
+use common::{Place, Placed, channels, check, check_batch, cpus, place, to_lanes};
+use inception_kernels::Channels;
+use inception_kernels::conv::{self, Algorithm, Epilogue, Filters, Geometry};
+use inception_kernels::reference::{self, Tensor};
+use proptest::prelude::*;
+
+/// Largest error, as a share of the largest result, of an algorithm that amplifies rounding errors
+/// by 1: the transforms cancel terms far larger than the result.
+const TOLERANCE: f64 = 2e-6;
+
+#[derive(Clone, Debug)]
+struct Case {
+    geometry: Geometry,
+    algorithm: Algorithm,
+    pictures: usize,
+    inputs: Channels,
+    outputs: usize,
+    output: (usize, usize),
+    x: Place,
+    y: Place,
+}
+
+impl Case {
+    fn input(&self) -> (usize, usize) {
+        let Geometry { kernel, padding, .. } = self.geometry;
+        let size = |output: usize, kernel: usize, padding: usize| output + kernel - 1 - 2 * padding;
+        (
+            size(self.output.0, kernel.0, padding.0).max(1),
+            size(self.output.1, kernel.1, padding.1).max(1),
+        )
+    }
+
+    fn x_shape(&self) -> [usize; 4] {
+        [self.pictures, self.inputs.count(), self.input().0, self.input().1]
+    }
+
+    fn w_shape(&self) -> [usize; 4] {
+        [self.outputs, self.inputs.count(), self.geometry.kernel.0, self.geometry.kernel.1]
+    }
+
+    fn x_place(&self) -> Place {
+        let border = self.geometry.input_border(self.input(), self.output);
+        Place { border: self.x.border.union(border), ..self.x }
+    }
+
+    fn tolerance(&self) -> f64 {
+        let kernel = self.geometry.kernel;
+        TOLERANCE * self.algorithm.amplification(kernel).expect("a candidate applies")
+    }
+
+    fn filters(&self) -> Filters {
+        let Case { outputs, inputs, geometry, algorithm, .. } = self;
+        Filters::with_algorithm(&[Channels::new(*outputs)], inputs, geometry.kernel, *algorithm)
+            .expect("a candidate applies")
+    }
+}
+
+/// Taps, outputs of a tile, padding, outputs.
+fn axis() -> impl Strategy<Value = (usize, usize, usize, usize)> {
+    (1..=7usize, 2..=8usize, 0..=3usize, 1..=19usize).prop_map(|(taps, tile, padding, output)| {
+        let tile = if taps == 1 { 1 } else { tile };
+        let padding = padding.min(taps / 2);
+        (taps, tile, padding, output.max(2 * padding + 2 - taps.min(2 * padding + 1)))
+    })
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let geometry = (axis(), axis()).prop_map(|(rows, columns)| {
+        let geometry =
+            Geometry { kernel: (rows.0, columns.0), stride: (1, 1), padding: (rows.2, columns.2) };
+        let algorithm = Algorithm::Minimal { rows: rows.1, columns: columns.1 };
+        (geometry, algorithm, (rows.3, columns.3))
+    });
+    let exists = |&(geometry, algorithm, _): &(Geometry, Algorithm, _)| {
+        Filters::with_algorithm(&[Channels::new(1)], &Channels::new(1), geometry.kernel, algorithm)
+            .is_some()
+    };
+    let geometry = geometry.prop_filter("an algorithm that exists", exists);
+    (geometry, 1..=3usize, channels(), 1..=70usize, place(), place()).prop_map(
+        |((geometry, algorithm, output), pictures, inputs, outputs, x, y)| Case {
+            geometry,
+            algorithm,
+            pictures,
+            inputs,
+            outputs,
+            output,
+            x,
+            y,
+        },
+    )
+}
+
+fn floats(tensor: &Tensor) -> Vec<f32> {
+    tensor.data.iter().map(|&v| v as f32).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn forward(case in case(), bias in any::<bool>(), relu in any::<bool>()) {
+        let x = Tensor::random(case.x_shape(), 1);
+        let w = Tensor::random(case.w_shape(), 2);
+        let b = Tensor::random([1, case.outputs, 1, 1], 3);
+        let outputs = Channels::new(case.outputs);
+        let mut y = reference::conv::forward(&x, &w, &case.geometry, case.output);
+        if bias {
+            for index in y.indices() {
+                let sum = y[index] + b.data[index[1]];
+                y[index] = if relu { sum.max(0.0) } else { sum };
+            }
+        }
+        let input = Placed::new(&x, &case.inputs, case.x_place());
+        let b = to_lanes(&b.data, &outputs);
+        let floor = vec![if relu { inception_kernels::RELU } else { inception_kernels::LINEAR }; b.len()];
+        let epilogue =
+            if bias { Epilogue::Bias { bias: &b, floor: &floor } } else { Epilogue::Store };
+        check(&y, case.tolerance(), &outputs, case.y, None, |cpu, y| {
+            let mut filters = case.filters();
+            filters.pack(cpu, &floats(&w));
+            conv::forward(cpu, input.view(), &filters, &case.geometry, epilogue, std::slice::from_mut(y));
+        });
+    }
+}
+
+/// Enough tiles for several tasks, and for several threads.
+#[test]
+fn batches_do_not_matter() {
+    for (kernel, tile, size) in
+        [((3, 3), (6, 6), 35), ((1, 7), (1, 6), 17), ((7, 1), (6, 1), 17), ((3, 3), (2, 2), 8)]
+    {
+        let padding = (kernel.0 / 2, kernel.1 / 2);
+        let geometry = Geometry { kernel, stride: (1, 1), padding };
+        let inputs = Channels::concat(&[Channels::new(20), Channels::new(40)]);
+        let x = Tensor::random([5, 60, size, size], 1);
+        let w = floats(&Tensor::random([100, 60, kernel.0, kernel.1], 2));
+        let algorithm = Algorithm::Minimal { rows: tile.0, columns: tile.1 };
+        let input =
+            Place { border: geometry.input_border((size, size), (size, size)), ..common::PLAIN };
+        check_batch(&x, &inputs, [5, 100, size, size], |cpu, view, y| {
+            let mut filters =
+                Filters::with_algorithm(&[Channels::new(100)], &inputs, kernel, algorithm).unwrap();
+            filters.pack(cpu, &w);
+            let x = Placed::new(&Tensor::from_view(view, &inputs), &inputs, input);
+            conv::forward(
+                cpu,
+                x.view(),
+                &filters,
+                &geometry,
+                Epilogue::Store,
+                std::slice::from_mut(y),
+            );
+        });
+    }
+}
+
+#[test]
+fn candidates() {
+    let geometry = |kernel, stride| Geometry { kernel, stride: (stride, stride), padding: (0, 0) };
+    let names = |geometry| {
+        let candidates = Algorithm::candidates(&geometry);
+        candidates.iter().map(Algorithm::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names(geometry((3, 3), 1)), "direct F(2×2) F(4×4) F(6×6)");
+    assert_eq!(names(geometry((1, 7), 1)), "direct F(1×2) F(1×4) F(1×6)");
+    // Larger tiles would exceed the error budget.
+    assert_eq!(names(geometry((5, 5), 1)), "direct F(2×2) F(4×4)");
+    assert_eq!(names(geometry((7, 7), 1)), "direct F(2×2)");
+    assert_eq!(names(geometry((1, 1), 1)), "direct");
+}
+
+/// What the error budget promises, on the family's kernels: the root of the mean squared error
+/// stays below 1e-5 of that of the results, also where channels differ in size by 10⁶, where single
+/// pixels stand out by 10⁴, and where all is tiny or huge.
+#[test]
+fn the_error_budget_holds() {
+    type Size = fn(usize, usize) -> f64;
+    let scales: [(&str, Size); 4] = [
+        ("even", |_, _| 1.0),
+        ("channels", |channel, _| 10f64.powi((channel % 7) as i32 - 3)),
+        ("spikes", |channel, pixel| if (channel + pixel).is_multiple_of(97) { 1e4 } else { 1.0 }),
+        ("tiny", |channel, _| if channel == 0 { 1e-20 } else { 1e-15 }),
+    ];
+    for (kernel, channels, size) in
+        [((3, 3), 96, 35), ((5, 5), 48, 35), ((1, 7), 192, 17), ((7, 1), 128, 17), ((1, 3), 384, 8)]
+    {
+        let geometry = Geometry { kernel, stride: (1, 1), padding: (kernel.0 / 2, kernel.1 / 2) };
+        let inputs = Channels::new(channels);
+        let w = Tensor::random([16, channels, kernel.0, kernel.1], 2);
+        for (name, scale) in scales {
+            let mut x = Tensor::random([1, channels, size, size], 1);
+            for index in x.indices() {
+                x[index] = x[index].max(0.0) * scale(index[1], index[2] * size + index[3]);
+            }
+            let x = Tensor { data: floats(&x).into_iter().map(f64::from).collect(), ..x };
+            let y = reference::conv::forward(&x, &w, &geometry, (size, size));
+            let border = geometry.input_border((size, size), (size, size));
+            let input = Placed::new(&x, &inputs, Place { border, ..common::PLAIN });
+            for [cpu, _] in cpus() {
+                for algorithm in Algorithm::candidates(&geometry) {
+                    let targets = [Channels::new(16)];
+                    let mut filters =
+                        Filters::with_algorithm(&targets, &inputs, kernel, algorithm).unwrap();
+                    filters.pack(&cpu, &floats(&w));
+                    let mut out = Placed::unwritten(y.shape, &targets[0], common::PLAIN);
+                    let views = &mut [out.view_mut()];
+                    conv::forward(&cpu, input.view(), &filters, &geometry, Epilogue::Store, views);
+                    let error = relative_error(&out.checked(), &y);
+                    assert!(error < 1e-5, "{kernel:?} {algorithm}, {name}: {error:e}");
+                }
+            }
+        }
+    }
+}
+
+/// ‖a − b‖ / ‖b‖.
+fn relative_error(a: &Tensor, b: &Tensor) -> f64 {
+    let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
+    let difference = square(&mut a.data.iter().zip(&b.data).map(|(a, b)| a - b));
+    (difference / square(&mut b.data.iter().copied())).sqrt()
+}
