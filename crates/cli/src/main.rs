@@ -3,6 +3,7 @@
 
 mod commands;
 mod data;
+mod engine;
 mod fail;
 mod job;
 mod network;
@@ -20,7 +21,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{completions, eval, networks, predict, summary, train};
+use commands::{
+    bench, completions, eval, explain_plan, networks, predict, summary, train, tune,
+};
 
 /// Trains, uses and shows networks of the Inception family, on the CPU.
 #[derive(Parser)]
@@ -49,6 +52,9 @@ enum Command {
     Eval(eval::Args),
     Summary(summary::Args),
     Networks(networks::Args),
+    Bench(bench::Args),
+    ExplainPlan(explain_plan::Args),
+    Tune(tune::Args),
     Completions(completions::Args),
 }
 
@@ -60,6 +66,9 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Summary(args) => summary::run(&args),
         Command::Networks(args) => networks::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::ExplainPlan(args) => explain_plan::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Completions(args) => completions::run(&args, &mut Cli::command()),
     };
     result.unwrap_or_else(|error| fail::report(&error))

@@ -88,6 +88,11 @@ impl Progress {
         }
     }
 
+    /// While so many of something are done.
+    pub fn doing(&mut self, what: &str, things: &str, done: usize, of: usize) {
+        self.show(what.to_owned(), format!("{done}/{of} {things}"), done, of);
+    }
+
     fn show(&self, prefix: String, message: String, done: usize, of: usize) {
         self.bar.set_length(of as u64);
         self.bar.set_position(done as u64);

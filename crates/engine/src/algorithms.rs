@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use inception_kernels::LANES;
-use inception_kernels::conv::{Algorithm, Geometry};
+use inception_kernels::conv::{Algorithm, Geometry, Work};
 
 /// How convolutions' algorithms are chosen.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,14 +16,17 @@ pub enum Algorithms {
     /// What an estimate of the work says, the same on every machine.
     #[default]
     Estimated,
-    /// Those named for layers; for others as estimated.
-    Chosen(BTreeMap<String, Algorithm>),
+    /// Those of a plan; for layers that are not in it as estimated.
+    Planned(Plan),
 }
+
+/// Algorithms by kind of layer, as [`StepInfo::layer_kind`](crate::StepInfo::layer_kind) names it,
+/// whatever network the layer is in.
+pub type Plan = BTreeMap<String, Algorithm>;
 
 /// One convolution of a network, as far as its cost goes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Layer<'a> {
-    pub name: &'a str,
+pub(crate) struct Layer {
     pub geometry: Geometry,
     /// Channels.
     pub inputs: usize,
@@ -44,22 +47,29 @@ impl Algorithms {
         match self {
             Algorithms::Precise => Algorithm::Direct,
             Algorithms::Estimated => estimated(),
-            Algorithms::Chosen(chosen) => chosen.get(layer.name).copied().unwrap_or_else(estimated),
+            Algorithms::Planned(plan) => {
+                plan.get(&layer.kind()).copied().unwrap_or_else(estimated)
+            }
         }
     }
 }
 
-impl Layer<'_> {
+impl Layer {
+    /// What decides about its algorithm: `3×3/2 288→384 @17×17`, kernel, stride, channels, grid.
+    pub fn kind(&self) -> String {
+        let Geometry { kernel, stride, .. } = self.geometry;
+        let stride = match stride {
+            (1, 1) => String::new(),
+            (down, across) if down == across => format!("/{down}"),
+            (down, across) => format!("/{down}×{across}"),
+        };
+        let (kernel, grid) = (format!("{}×{}", kernel.0, kernel.1), self.grid);
+        format!("{kernel}{stride} {}→{} @{}×{}", self.inputs, self.outputs, grid.0, grid.1)
+    }
+
     /// Products for each pair of channels.
-    pub fn products(&self, algorithm: Algorithm) -> usize {
-        let (kernel, grid) = (self.geometry.kernel, self.grid);
-        match algorithm {
-            Algorithm::Direct => kernel.0 * kernel.1 * grid.0 * grid.1,
-            Algorithm::Minimal { rows, columns } => {
-                let points = (rows + kernel.0 - 1) * (columns + kernel.1 - 1);
-                grid.0.div_ceil(rows) * grid.1.div_ceil(columns) * points
-            }
-        }
+    pub fn products(&self, work: &Work) -> usize {
+        self.grid.0.div_ceil(work.tile.0) * self.grid.1.div_ceil(work.tile.1) * work.products
     }
 }
 
@@ -68,24 +78,27 @@ impl Layer<'_> {
 const PICTURES: f64 = 2.0;
 
 /// Multiply–adds of a vector in the time in which one vector of weights comes from memory.
-const STREAM: f64 = 6.0;
+const STREAM: f64 = 14.0;
 
 /// Estimated time of a layer, in multiply–adds of a block's vector.
 fn cost(layer: &Layer, algorithm: Algorithm) -> f64 {
-    let kernel = layer.geometry.kernel;
+    let Some(work) = algorithm.work(&layer.geometry) else { return f64::INFINITY };
     let (inputs, outputs) = (layer.inputs as f64, layer.outputs.div_ceil(LANES) as f64);
-    let products = layer.products(algorithm) as f64;
-    let (weights, transforms) = match algorithm {
-        Algorithm::Direct => ((kernel.0 * kernel.1) as f64, 0.0),
+    let products = layer.products(&work) as f64;
+    let transforms = match algorithm {
+        Algorithm::Direct => 0.0,
+        // Along an axis of n points a transform takes about n / 2 operations a value, and moves it.
         Algorithm::Minimal { rows, columns } => {
-            let points = (rows + kernel.0 - 1, columns + kernel.1 - 1);
-            // Along an axis of n points a transform takes about n/2 operations a value, and moves it.
-            let along = |n: usize, taps: usize| if taps == 1 { 0.0 } else { n as f64 / 2.0 + 3.0 };
-            let each = along(points.0, kernel.0) + along(points.1, kernel.1);
-            ((points.0 * points.1) as f64, products * each * (inputs / LANES as f64 + outputs))
+            let (kernel, stride) = (layer.geometry.kernel, layer.geometry.stride);
+            let along = |outputs: usize, taps: usize, stride: usize| match taps {
+                1 => 0.0,
+                _ => (outputs + taps.div_ceil(stride) - 1) as f64 / 2.0 + 3.0,
+            };
+            let each = along(rows, kernel.0, stride.0) + along(columns, kernel.1, stride.1);
+            products * each * (inputs / LANES as f64 + outputs)
         }
     };
     let arithmetic = PICTURES * (products * inputs * outputs + transforms);
-    let streaming = weights * inputs * outputs * STREAM;
+    let streaming = work.weights as f64 * inputs * outputs * STREAM;
     arithmetic.max(streaming) + 0.5 * arithmetic.min(streaming)
 }

@@ -14,12 +14,14 @@ mod memory;
 mod placement;
 mod steps;
 mod training;
+mod tuning;
 
 pub mod reference;
 
-pub use algorithms::Algorithms;
+pub use algorithms::{Algorithms, Plan};
 pub use error::EngineError;
 pub use inception_kernels::conv::Algorithm;
 pub use inception_kernels::{Cpu, Isa};
 pub use inference::{BATCH, Inference, StepInfo};
 pub use training::{NormMode, Training};
+pub use tuning::tune;

@@ -11,8 +11,7 @@
 //! `INCEPTION_ISA` selects an instruction set.
 
 use inception_kernels::conv::{self, Algorithm, Epilogue, Filters, Geometry, Scratch};
-use inception_kernels::{Buffer, Channels, Cpu, Isa, Layout, View, ViewMut};
-use std::hint::black_box;
+use inception_kernels::{Buffer, Channels, Cpu, Layout, View, ViewMut};
 use std::time::{Duration, Instant};
 
 /// Inputs, outputs, kernel, stride, padding, height and width of the input.
@@ -165,7 +164,7 @@ impl Pass {
                 let mut filters = Filters::with_algorithm(
                     &[Channels::new(outputs)],
                     &channels,
-                    kernel,
+                    &geometry,
                     algorithm,
                 )
                 .expect("a candidate applies");
@@ -221,7 +220,7 @@ fn measure(cpu: &Cpu, rounds: usize, run: &mut Run) -> (f64, f64) {
     (run.once)();
     let (mut best, mut peak) = (0.0, 0.0);
     for _ in 0..rounds {
-        peak = f64::max(peak, peak_gflops(cpu));
+        peak = f64::max(peak, cpu.measure_peak() / 1e9);
         // Short ones several times, so that the clock's resolution does not matter.
         let start = Instant::now();
         let mut times = 0;
@@ -232,87 +231,4 @@ fn measure(cpu: &Cpu, rounds: usize, run: &mut Run) -> (f64, f64) {
         best = f64::max(best, run.flop * f64::from(times) / start.elapsed().as_nanos() as f64);
     }
     (best, peak)
-}
-
-/// GFLOP/s of multiply–adds in registers, on all of the team's threads.
-fn peak_gflops(cpu: &Cpu) -> f64 {
-    const STEPS: usize = 20_000;
-    let (chains, lanes, spin): (_, _, fn(usize)) = match cpu.isa() {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => (24, 16, |steps| {
-            // SAFETY: a `Cpu` only has an instruction set that the machine has.
-            unsafe { x86::avx512(steps) }
-        }),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => (12, 8, |steps| {
-            // SAFETY: as above.
-            unsafe { x86::avx2(steps) }
-        }),
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => (24, 4, neon),
-        _ => (10, 4, portable),
-    };
-    let start = Instant::now();
-    cpu.for_each(cpu.threads(), |_| spin(STEPS));
-    let flop = cpu.threads() * STEPS * chains * lanes * 2;
-    flop as f64 / start.elapsed().as_nanos() as f64
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-    use std::hint::black_box;
-
-    #[target_feature(enable = "avx512f")]
-    pub fn avx512(steps: usize) {
-        let (a, b) = (_mm512_set1_ps(black_box(0.5)), _mm512_set1_ps(black_box(0.5)));
-        let mut sums = [a; 24];
-        for _ in 0..steps {
-            for sum in &mut sums {
-                *sum = _mm512_fmadd_ps(*sum, a, b);
-            }
-        }
-        black_box(sums);
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    pub fn avx2(steps: usize) {
-        let (a, b) = (_mm256_set1_ps(black_box(0.5)), _mm256_set1_ps(black_box(0.5)));
-        let mut sums = [a; 12];
-        for _ in 0..steps {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, a, b);
-            }
-        }
-        black_box(sums);
-    }
-}
-
-#[cfg(target_arch = "aarch64")]
-fn neon(steps: usize) {
-    use std::arch::aarch64::*;
-    // SAFETY: NEON is part of the baseline.
-    unsafe {
-        let (a, b) = (vdupq_n_f32(black_box(0.5)), vdupq_n_f32(black_box(0.5)));
-        let mut sums = [a; 24];
-        for _ in 0..steps {
-            for sum in &mut sums {
-                *sum = vfmaq_f32(b, *sum, a);
-            }
-        }
-        black_box(sums);
-    }
-}
-
-fn portable(steps: usize) {
-    let (a, b) = ([black_box(0.5f32); 4], [black_box(0.5f32); 4]);
-    let mut sums = [a; 10];
-    for _ in 0..steps {
-        for sum in &mut sums {
-            for lane in 0..4 {
-                sum[lane] = sum[lane] * a[lane] + b[lane];
-            }
-        }
-    }
-    black_box(sums);
 }

@@ -28,6 +28,8 @@ use filters::Direction;
 use phase::{Phase, axis_phases};
 use product::{Product, Walk};
 use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
 
 /// Where a convolution's filters are applied. The output's size is the output view's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,13 +96,35 @@ impl Algorithm {
     /// square), and stays that far below 1e-4 through a network.
     pub const ERROR_BUDGET: f64 = 32.0;
 
-    /// By how much the algorithm amplifies rounding errors on average, compared with a direct sum,
-    /// for kernels of this size; `None` where it does not apply.
-    pub fn amplification(&self, kernel: (usize, usize)) -> Option<f64> {
+    /// By how much the algorithm amplifies rounding errors on average, compared with a direct sum;
+    /// `None` where it does not apply to the geometry.
+    pub fn amplification(&self, geometry: &Geometry) -> Option<f64> {
+        match self.minimal(geometry) {
+            None => (*self == Algorithm::Direct).then_some(1.0),
+            Some(minimal) => Some(minimal.amplification()),
+        }
+    }
+
+    /// Multiplications for each pair of channels: of a tile of outputs, whose height and width come
+    /// first, and the number of weights; `None` where it does not apply to the geometry.
+    pub fn work(&self, geometry: &Geometry) -> Option<Work> {
+        let taps = geometry.kernel.0 * geometry.kernel.1;
+        match self.minimal(geometry) {
+            None => (*self == Algorithm::Direct)
+                .then_some(Work { tile: (1, 1), products: taps, weights: taps }),
+            Some(minimal) => Some(Work {
+                tile: minimal.tile(),
+                products: minimal.points(),
+                weights: minimal.matrices(),
+            }),
+        }
+    }
+
+    fn minimal(&self, geometry: &Geometry) -> Option<minimal::Minimal> {
         match *self {
-            Algorithm::Direct => Some(1.0),
+            Algorithm::Direct => None,
             Algorithm::Minimal { rows, columns } => {
-                Some(minimal::Minimal::new((rows, columns), kernel)?.amplification())
+                minimal::Minimal::new((rows, columns), geometry)
             }
         }
     }
@@ -108,18 +132,29 @@ impl Algorithm {
     /// Those there are for a geometry within the [error budget](Algorithm::ERROR_BUDGET), direct
     /// convolution first, then the smaller tiles.
     pub fn candidates(geometry: &Geometry) -> Vec<Algorithm> {
-        let Geometry { kernel, stride, .. } = *geometry;
+        let kernel = geometry.kernel;
         let tiles = [2, 4, 6].map(|outputs| {
             let along = |taps| if taps == 1 { 1 } else { outputs };
             (along(kernel.0), along(kernel.1))
         });
         let minimal = tiles.map(|(rows, columns)| Algorithm::Minimal { rows, columns });
         let fits = |algorithm: &Algorithm| {
-            let growth = algorithm.amplification(kernel);
-            stride == (1, 1) && growth.is_some_and(|growth| growth <= Self::ERROR_BUDGET)
+            let growth = algorithm.amplification(geometry);
+            growth.is_some_and(|growth| growth <= Self::ERROR_BUDGET)
         };
         [Algorithm::Direct].into_iter().chain(minimal.into_iter().filter(fits)).collect()
     }
+}
+
+/// What an algorithm does for each pair of an input and an output channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Outputs of a tile: down, across.
+    pub tile: (usize, usize),
+    /// Multiplications of a tile.
+    pub products: usize,
+    /// Packed weights.
+    pub weights: usize,
 }
 
 impl fmt::Display for Algorithm {
@@ -130,6 +165,28 @@ impl fmt::Display for Algorithm {
         }
     }
 }
+
+impl FromStr for Algorithm {
+    type Err = AlgorithmError;
+
+    /// As displayed; the sign × may be an x.
+    fn from_str(text: &str) -> Result<Self, AlgorithmError> {
+        if text == "direct" {
+            return Ok(Algorithm::Direct);
+        }
+        text.strip_prefix("F(")
+            .and_then(|rest| rest.strip_suffix(')'))
+            .and_then(|tile| tile.split_once(['×', 'x']))
+            .and_then(|(rows, columns)| rows.parse().ok().zip(columns.parse().ok()))
+            .map(|(rows, columns)| Algorithm::Minimal { rows, columns })
+            .ok_or_else(|| AlgorithmError(text.to_owned()))
+    }
+}
+
+/// Text that names no [`Algorithm`].
+#[derive(Debug, PartialEq, Eq, Error)]
+#[error("{0:?} is no algorithm; expected `direct` or a tile's outputs as in `F(6×6)`")]
+pub struct AlgorithmError(String);
 
 /// y = epilogue(convolution of x), for filters made by [`Filters::forward`] or
 /// [`Filters::with_algorithm`]; one view for each of their targets, whose borders are zeroed.
@@ -157,7 +214,6 @@ pub fn forward(
     epilogue.assert_lanes(y.iter().map(|view| view.blocks * LANES).sum());
     let Geometry { kernel, stride, padding } = *geometry;
     if let Some(minimal) = filters.minimal() {
-        assert_eq!(stride, (1, 1), "minimal filtering is for stride 1");
         let filters = (filters, weights, minimal);
         // SAFETY: filters, sizes and borders have been checked.
         unsafe { minimal::forward(cpu, x, filters, geometry, epilogue.into(), y) };

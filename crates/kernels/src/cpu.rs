@@ -47,6 +47,15 @@ impl Isa {
         }
     }
 
+    /// `f32`s in a vector.
+    pub(crate) fn lanes(self) -> usize {
+        match self {
+            Isa::Avx512 => 16,
+            Isa::Avx2 | Isa::Portable => 8,
+            Isa::Neon => 4,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Isa::Avx512 => "avx512",

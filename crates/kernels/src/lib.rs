@@ -13,6 +13,7 @@ mod epilogue;
 pub mod layout;
 pub mod lrn;
 pub mod norm;
+mod peak;
 pub mod pointwise;
 pub mod pool;
 pub mod reference;

@@ -26,11 +26,13 @@ struct Case {
 
 impl Case {
     fn input(&self) -> (usize, usize) {
-        let Geometry { kernel, padding, .. } = self.geometry;
-        let size = |output: usize, kernel: usize, padding: usize| output + kernel - 1 - 2 * padding;
+        let Geometry { kernel, stride, padding } = self.geometry;
+        let size = |output: usize, kernel: usize, stride: usize, padding: usize| {
+            ((output - 1) * stride + kernel).saturating_sub(2 * padding).max(1)
+        };
         (
-            size(self.output.0, kernel.0, padding.0).max(1),
-            size(self.output.1, kernel.1, padding.1).max(1),
+            size(self.output.0, kernel.0, stride.0, padding.0),
+            size(self.output.1, kernel.1, stride.1, padding.1),
         )
     }
 
@@ -48,13 +50,12 @@ impl Case {
     }
 
     fn tolerance(&self) -> f64 {
-        let kernel = self.geometry.kernel;
-        TOLERANCE * self.algorithm.amplification(kernel).expect("a candidate applies")
+        TOLERANCE * self.algorithm.amplification(&self.geometry).expect("a candidate applies")
     }
 
     fn filters(&self) -> Filters {
         let Case { outputs, inputs, geometry, algorithm, .. } = self;
-        Filters::with_algorithm(&[Channels::new(*outputs)], inputs, geometry.kernel, *algorithm)
+        Filters::with_algorithm(&[Channels::new(*outputs)], inputs, geometry, *algorithm)
             .expect("a candidate applies")
     }
 }
@@ -76,7 +77,7 @@ fn case() -> impl Strategy<Value = Case> {
         (geometry, algorithm, (rows.3, columns.3))
     });
     let exists = |&(geometry, algorithm, _): &(Geometry, Algorithm, _)| {
-        Filters::with_algorithm(&[Channels::new(1)], &Channels::new(1), geometry.kernel, algorithm)
+        Filters::with_algorithm(&[Channels::new(1)], &Channels::new(1), &geometry, algorithm)
             .is_some()
     };
     let geometry = geometry.prop_filter("an algorithm that exists", exists);
@@ -130,20 +131,27 @@ proptest! {
 /// Enough tiles for several tasks, and for several threads.
 #[test]
 fn batches_do_not_matter() {
-    for (kernel, tile, size) in
-        [((3, 3), (6, 6), 35), ((1, 7), (1, 6), 17), ((7, 1), (6, 1), 17), ((3, 3), (2, 2), 8)]
-    {
+    type Row = ((usize, usize), usize, (usize, usize), usize);
+    let rows: [Row; 5] = [
+        ((3, 3), 1, (6, 6), 35),
+        ((3, 3), 2, (6, 6), 35),
+        ((1, 7), 1, (1, 6), 17),
+        ((7, 1), 1, (6, 1), 17),
+        ((3, 3), 1, (2, 2), 8),
+    ];
+    for (kernel, stride, tile, size) in rows {
         let padding = (kernel.0 / 2, kernel.1 / 2);
-        let geometry = Geometry { kernel, stride: (1, 1), padding };
+        let geometry = Geometry { kernel, stride: (stride, stride), padding };
+        let output = size.div_ceil(stride);
         let inputs = Channels::concat(&[Channels::new(20), Channels::new(40)]);
         let x = Tensor::random([5, 60, size, size], 1);
         let w = floats(&Tensor::random([100, 60, kernel.0, kernel.1], 2));
         let algorithm = Algorithm::Minimal { rows: tile.0, columns: tile.1 };
         let input =
-            Place { border: geometry.input_border((size, size), (size, size)), ..common::PLAIN };
-        check_batch(&x, &inputs, [5, 100, size, size], |cpu, view, y| {
+            Place { border: geometry.input_border((size, size), (output, output)), ..common::PLAIN };
+        check_batch(&x, &inputs, [5, 100, output, output], |cpu, view, y| {
             let mut filters =
-                Filters::with_algorithm(&[Channels::new(100)], &inputs, kernel, algorithm).unwrap();
+                Filters::with_algorithm(&[Channels::new(100)], &inputs, &geometry, algorithm).unwrap();
             filters.pack(cpu, &w);
             let x = Placed::new(&Tensor::from_view(view, &inputs), &inputs, input);
             conv::forward(
@@ -170,7 +178,20 @@ fn candidates() {
     // Larger tiles would exceed the error budget.
     assert_eq!(names(geometry((5, 5), 1)), "direct F(2×2) F(4×4)");
     assert_eq!(names(geometry((7, 7), 1)), "direct F(2×2)");
+    assert_eq!(names(geometry((3, 3), 2)), "direct F(2×2) F(4×4) F(6×6)");
     assert_eq!(names(geometry((1, 1), 1)), "direct");
+    assert_eq!(names(geometry((7, 7), 2)), "direct");
+}
+
+#[test]
+fn algorithms_are_read_back() {
+    for algorithm in [Algorithm::Direct, Algorithm::Minimal { rows: 1, columns: 6 }] {
+        assert_eq!(algorithm.to_string().parse(), Ok(algorithm));
+    }
+    assert_eq!("F(4x4)".parse(), Ok(Algorithm::Minimal { rows: 4, columns: 4 }));
+    for text in ["", "F(4)", "F(4x)", "F(x4)", "winograd", "F(-1x2)"] {
+        assert!(text.parse::<Algorithm>().is_err(), "{text}");
+    }
 }
 
 /// What the error budget promises, on the family's kernels: the root of the mean squared error
@@ -185,10 +206,18 @@ fn the_error_budget_holds() {
         ("spikes", |channel, pixel| if (channel + pixel).is_multiple_of(97) { 1e4 } else { 1.0 }),
         ("tiny", |channel, _| if channel == 0 { 1e-20 } else { 1e-15 }),
     ];
-    for (kernel, channels, size) in
-        [((3, 3), 96, 35), ((5, 5), 48, 35), ((1, 7), 192, 17), ((7, 1), 128, 17), ((1, 3), 384, 8)]
-    {
-        let geometry = Geometry { kernel, stride: (1, 1), padding: (kernel.0 / 2, kernel.1 / 2) };
+    let rows: [((usize, usize), usize, usize, usize); 6] = [
+        ((3, 3), 1, 96, 35),
+        ((3, 3), 2, 288, 35),
+        ((5, 5), 1, 48, 35),
+        ((1, 7), 1, 192, 17),
+        ((7, 1), 1, 128, 17),
+        ((1, 3), 1, 384, 8),
+    ];
+    for (kernel, stride, channels, size) in rows {
+        let padding = (kernel.0 / 2, kernel.1 / 2);
+        let geometry = Geometry { kernel, stride: (stride, stride), padding };
+        let output = (size.div_ceil(stride), size.div_ceil(stride));
         let inputs = Channels::new(channels);
         let w = Tensor::random([16, channels, kernel.0, kernel.1], 2);
         for (name, scale) in scales {
@@ -197,14 +226,14 @@ fn the_error_budget_holds() {
                 x[index] = x[index].max(0.0) * scale(index[1], index[2] * size + index[3]);
             }
             let x = Tensor { data: floats(&x).into_iter().map(f64::from).collect(), ..x };
-            let y = reference::conv::forward(&x, &w, &geometry, (size, size));
-            let border = geometry.input_border((size, size), (size, size));
+            let y = reference::conv::forward(&x, &w, &geometry, output);
+            let border = geometry.input_border((size, size), output);
             let input = Placed::new(&x, &inputs, Place { border, ..common::PLAIN });
             for [cpu, _] in cpus() {
                 for algorithm in Algorithm::candidates(&geometry) {
                     let targets = [Channels::new(16)];
                     let mut filters =
-                        Filters::with_algorithm(&targets, &inputs, kernel, algorithm).unwrap();
+                        Filters::with_algorithm(&targets, &inputs, &geometry, algorithm).unwrap();
                     filters.pack(&cpu, &floats(&w));
                     let mut out = Placed::unwritten(y.shape, &targets[0], common::PLAIN);
                     let views = &mut [out.view_mut()];

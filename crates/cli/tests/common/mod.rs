@@ -131,6 +131,8 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_inception"));
         command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
         command.env_remove("INCEPTION_ISA");
+        // Nobody's tuned plan is to decide about these tests.
+        command.env("INCEPTION_CACHE", self.0.path().join("cache"));
         command
     }
 

@@ -15,8 +15,9 @@ use crate::algorithms::Layer;
 pub struct StepInfo {
     /// The layers it computes.
     pub layers: Vec<String>,
-    /// What it does: `1×7 convolution`, `max pool`, ….
-    pub kind: String,
+    /// What it does: `max pool`, …; a convolution's kernel, stride, channels and grid, as in
+    /// `3×3/2 288→384 @17×17`.
+    pub layer_kind: String,
     /// How a convolution is computed.
     pub algorithm: Option<Algorithm>,
     /// Those that apply, of a convolution.
@@ -58,7 +59,7 @@ impl Step {
     pub fn info(&self, names: Vec<String>, grid: (usize, usize)) -> StepInfo {
         let mut info = StepInfo {
             layers: names,
-            kind: self.kind(),
+            layer_kind: self.kind().to_owned(),
             algorithm: None,
             candidates: Vec::new(),
             multiply_adds: 0,
@@ -67,18 +68,20 @@ impl Step {
         };
         if let Kernel::Conv { filters, geometry, .. } = &self.kernel {
             let layer = Layer {
-                name: &info.layers[0],
                 geometry: *geometry,
                 inputs: self.x.channels.count(),
                 outputs: self.y.iter().map(|place| place.channels.count()).sum(),
                 grid,
             };
             let algorithm = filters.algorithm();
+            let work = |algorithm: Algorithm| algorithm.work(geometry).expect("it is in use");
+            let products = |algorithm| layer.products(&work(algorithm)) as u64;
             let pairs = (layer.inputs * layer.outputs) as u64;
             (info.multiply_adds, info.done) = (
-                pairs * layer.products(Algorithm::Direct) as u64,
-                pairs * layer.products(algorithm) as u64,
+                pairs * products(Algorithm::Direct),
+                pairs * products(algorithm),
             );
+            info.layer_kind = layer.kind();
             info.algorithm = Some(algorithm);
             info.candidates = Algorithm::candidates(geometry);
             info.weights = filters.bytes();
@@ -86,21 +89,14 @@ impl Step {
         info
     }
 
-    fn kind(&self) -> String {
+    fn kind(&self) -> &'static str {
         match &self.kernel {
-            Kernel::Conv { geometry, .. } => {
-                let ((height, width), stride) = (geometry.kernel, geometry.stride);
-                let by = |(a, b): (usize, usize)| {
-                    if a == b { format!("/{a}") } else { format!("/{a}×{b}") }
-                };
-                let stride = if stride == (1, 1) { String::new() } else { by(stride) };
-                format!("{height}×{width}{stride} convolution")
-            }
-            Kernel::Depthwise { .. } => "depthwise convolution".to_owned(),
-            Kernel::MaxPool(_) => "max pool".to_owned(),
-            Kernel::AvgPool { .. } => "average pool".to_owned(),
-            Kernel::Lrn(_) => "local response norm".to_owned(),
-            Kernel::Copy => "copy".to_owned(),
+            Kernel::Conv { .. } => "convolution",
+            Kernel::Depthwise { .. } => "depthwise convolution",
+            Kernel::MaxPool(_) => "max pool",
+            Kernel::AvgPool { .. } => "average pool",
+            Kernel::Lrn(_) => "local response norm",
+            Kernel::Copy => "copy",
         }
     }
 }

@@ -152,7 +152,6 @@ impl Lowering<'_> {
             .expect("a convolution or a linear layer");
         let geometry = filtering.geometry;
         let algorithm = self.algorithms.choose(&Layer {
-            name: &layer.name,
             geometry,
             inputs: x.channels.count(),
             outputs: y.iter().map(|place| place.channels.count()).sum(),
@@ -160,7 +159,7 @@ impl Lowering<'_> {
         });
         let targets: Vec<Channels> = y.iter().map(|place| place.channels.clone()).collect();
         let mut filters =
-            Filters::with_algorithm(&targets, &x.channels, geometry.kernel, algorithm).ok_or_else(
+            Filters::with_algorithm(&targets, &x.channels, &geometry, algorithm).ok_or_else(
                 || EngineError::Algorithm {
                     layer: layer.name.clone(),
                     algorithm: algorithm.to_string(),

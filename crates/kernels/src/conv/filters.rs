@@ -13,7 +13,7 @@ use std::ops::Range;
 /// forward has one) and group of output blocks one stream of
 /// `[input block][row][column][lane][output]`. Spare lanes of the input have no weights in it,
 /// those of the output have zeros. For minimal filtering a group's stream is
-/// `[point][input block][lane][output]`, transformed.
+/// `[matrix][input block][lane][output]`, transformed.
 ///
 /// How many blocks form a group depends on the instruction set, thus a `Filters` works with a
 /// [`Cpu`] of the instruction set it was last packed with.
@@ -21,7 +21,7 @@ pub struct Filters {
     data: Buffer,
     direction: Direction,
     kernel: (usize, usize),
-    /// Backward only.
+    /// What the backward direction and minimal filtering are made for.
     stride: (usize, usize),
     /// Channels that are read, and those that are written to each target.
     source: Channels,
@@ -62,21 +62,20 @@ impl Filters {
     }
 
     /// Room for the filters of [`forward`](super::forward) from `inputs` to several targets, by an
-    /// algorithm; `None` where that does not apply to such kernels.
-    ///
-    /// Minimal filtering is for stride 1 only: `forward` refuses others.
+    /// algorithm; `None` where that does not apply to the geometry.
     pub fn with_algorithm(
         targets: &[Channels],
         inputs: &Channels,
-        kernel: (usize, usize),
+        geometry: &Geometry,
         algorithm: Algorithm,
     ) -> Option<Filters> {
+        let Geometry { kernel, stride, .. } = *geometry;
         let minimal = match algorithm {
             Algorithm::Direct => None,
-            Algorithm::Minimal { rows, columns } => Some(Minimal::new((rows, columns), kernel)?),
+            Algorithm::Minimal { rows, columns } => Some(Minimal::new((rows, columns), geometry)?),
         };
         let (source, targets) = (inputs.clone(), targets.to_vec());
-        Some(Self::new(Direction::Forward, source, targets, kernel, (1, 1), minimal))
+        Some(Self::new(Direction::Forward, source, targets, kernel, stride, minimal))
     }
 
     /// Room for the filters of [`backward_data`](super::backward_data) of a convolution from
@@ -95,7 +94,7 @@ impl Filters {
         stride: (usize, usize),
         minimal: Option<Minimal>,
     ) -> Filters {
-        let places = minimal.as_ref().map_or(kernel.0 * kernel.1, Minimal::points);
+        let places = minimal.as_ref().map_or(kernel.0 * kernel.1, Minimal::matrices);
         let blocks: usize = targets.iter().map(Channels::blocks).sum();
         Filters {
             data: Buffer::zeroed(blocks * LANES * source.count() * places),
@@ -209,15 +208,15 @@ impl Filters {
         cpu.for_each(self.groups.len() * sources, |task| {
             let (group, source) = (&self.groups[task / sources].blocks, task % sources);
             let width = group.len() * LANES;
-            let stream = group.start * LANES * sources * minimal.points();
+            let stream = group.start * LANES * sources * minimal.matrices();
             for (i, channels) in self.target_channels(group).enumerate() {
                 let mut filters = vec![[0.0; LANES]; taps];
                 for (lane, target) in channels.enumerate() {
                     let from = &weights[(target * sources + source) * taps..][..taps];
                     filters.iter_mut().zip(from).for_each(|(to, &w)| to[lane] = f64::from(w));
                 }
-                transform.apply(&filters, |point, values| {
-                    let to = stream + (point * sources + source) * width + i * LANES;
+                transform.apply(&filters, |matrix, values| {
+                    let to = stream + (matrix * sources + source) * width + i * LANES;
                     // SAFETY: each task has its own source's place in its own group's stream.
                     unsafe { data.slice(to, LANES) }.copy_from_slice(&values);
                 });
@@ -251,8 +250,8 @@ impl Filters {
     ) -> &[f32] {
         assert_eq!(self.direction, direction, "filters are made for one direction");
         assert_eq!(self.kernel, geometry.kernel, "filters are made for one size of kernel");
-        if direction == Direction::Backward {
-            assert_eq!(self.stride, geometry.stride, "backward filters are made for one stride");
+        if direction == Direction::Backward || self.minimal.is_some() {
+            assert_eq!(self.stride, geometry.stride, "filters are made for one stride");
         }
         assert_eq!(self.isa, Some(cpu.isa()), "filters are packed for this instruction set");
         assert_eq!(self.lanes.len(), source.blocks, "filters read all blocks of the source");

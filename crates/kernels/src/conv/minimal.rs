@@ -1,10 +1,14 @@
 //! Convolution with fewer multiplications: Toom–Cook's and Winograd's minimal filtering, in one
 //! dimension and in two.
 //!
-//! Stride 1. The output is cut into tiles; a tile's inputs are transformed ([`lines`]), so are the
-//! filters, once; then each of a tile's *points* is a product of matrices over the input channels,
-//! done by the same microkernel as direct convolution, and the sums are transformed back, with
-//! bias and ReLU. An axis along which the filter has one tap is not transformed.
+//! The output is cut into tiles; a tile's inputs are transformed ([`lines`]), so are the filters,
+//! once; then each of a tile's *points* is a product of matrices over the input channels, done by
+//! the same microkernel as direct convolution, and the sums are transformed back, with bias and
+//! ReLU. An axis along which the filter has one tap is not transformed.
+//!
+//! At stride 2 a filter of 3×3 taps is four filters ([`Part`]), of its even and its odd rows and
+//! columns, on the input's pixels likewise: the polyphase form. The odd ones have a single tap
+//! along that axis, so that all points along it share their weights.
 //!
 //! A task transforms some tiles' inputs into memory of its thread's own, which stays in its
 //! second-level cache, and goes through groups of output blocks: each group's weights are one
@@ -14,6 +18,7 @@
 mod lines;
 mod schedule;
 mod toom_cook;
+mod transform;
 
 use super::Geometry;
 use super::filters::{Filters, Group};
@@ -27,77 +32,169 @@ use lines::{End, Kernels, Line, Lines};
 use schedule::Schedule;
 use std::ops::Range;
 use toom_cook::{ToomCook, to_f64};
+use transform::Transform;
 
-/// F(rows × columns, kernel): the transforms along both axes.
+/// F(rows × columns, kernel): a tile's outputs and the parts they are the sum of.
 #[derive(Clone, Debug)]
 pub(super) struct Minimal {
+    tile: (usize, usize),
+    kernel: (usize, usize),
+    stride: (usize, usize),
+    /// One at stride 1; at stride 2 even and odd taps down, each with even and odd taps across.
+    parts: Vec<Part>,
+}
+
+/// A filter of stride 1 over some of the taps.
+#[derive(Clone, Debug)]
+struct Part {
     rows: Line,
     columns: Line,
+    /// Its first row and column of taps, and of the window's pixels.
+    from: (usize, usize),
+    /// Points and matrices of weights of the parts before it.
+    point: usize,
+    matrix: usize,
+}
+
+impl Part {
+    /// Points: down, across.
+    fn points(&self) -> (usize, usize) {
+        (self.rows.exact.points(), self.columns.exact.points())
+    }
+
+    fn matrices(&self) -> usize {
+        self.rows.exact.filters() * self.columns.exact.filters()
+    }
+
+    /// The matrix that a point is multiplied with.
+    fn matrix_of(&self, row: usize, column: usize) -> usize {
+        let across = self.columns.exact.filters();
+        let row = row.min(self.rows.exact.filters() - 1);
+        self.matrix + row * across + column.min(across - 1)
+    }
 }
 
 impl Minimal {
-    /// The algorithm with tiles of `tile` outputs (down, across) for filters of this size, if
-    /// there is one.
-    pub fn new(tile: (usize, usize), kernel: (usize, usize)) -> Option<Self> {
-        let line = |outputs, taps| ToomCook::new(outputs, taps).map(Line::new);
-        if kernel == (1, 1) {
-            return None;
+    /// The algorithm with tiles of `tile` outputs (down, across) for such filters, if there is
+    /// one: for stride 1, and for 3×3 at stride 2.
+    pub fn new(tile: (usize, usize), geometry: &Geometry) -> Option<Self> {
+        let Geometry { kernel, stride, .. } = *geometry;
+        let fits = |outputs: usize, taps: usize| taps > 1 || outputs == 1;
+        let starts = match stride {
+            (1, 1) if kernel != (1, 1) && fits(tile.0, kernel.0) && fits(tile.1, kernel.1) => 1,
+            (2, 2) if kernel == (3, 3) => 2,
+            _ => return None,
+        };
+        let mut minimal = Self { tile, kernel, stride, parts: Vec::new() };
+        for from in (0..starts).flat_map(|row| (0..starts).map(move |column| (row, column))) {
+            let line = |outputs: usize, taps: usize, from: usize| {
+                ToomCook::new(outputs, (taps - from).div_ceil(starts)).map(Line::new)
+            };
+            let (point, matrix) = (minimal.points(), minimal.matrices());
+            let rows = line(tile.0, kernel.0, from.0)?;
+            let columns = line(tile.1, kernel.1, from.1)?;
+            minimal.parts.push(Part { rows, columns, from, point, matrix });
         }
-        Some(Self { rows: line(tile.0, kernel.0)?, columns: line(tile.1, kernel.1)? })
+        Some(minimal)
     }
 
     /// Products of a tile, per pair of channels.
     pub fn points(&self) -> usize {
-        self.rows.exact.points() * self.columns.exact.points()
+        self.parts.last().map_or(0, |part| part.point + part.points().0 * part.points().1)
+    }
+
+    /// Weights per pair of channels.
+    pub fn matrices(&self) -> usize {
+        self.parts.last().map_or(0, |part| part.matrix + part.matrices())
     }
 
     /// Outputs of a tile: down, across.
     pub fn tile(&self) -> (usize, usize) {
-        (self.rows.exact.outputs, self.columns.exact.outputs)
+        self.tile
     }
 
-    /// See [`ToomCook::amplification`].
+    /// Each point and the matrix it is multiplied with; a matrix is met once or in one run of
+    /// points, in the order in which they are packed.
+    fn products(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.parts.iter().flat_map(|part| {
+            let (down, across) = part.points();
+            let places = (0..down).flat_map(move |row| (0..across).map(move |c| (row, c)));
+            let product = move |(row, column)| {
+                (part.point + row * across + column, part.matrix_of(row, column))
+            };
+            places.map(product)
+        })
+    }
+
+    /// The first point of the polyphase form's last part, whose sums are not transformed and
+    /// carry the bias; past the end in other forms.
+    fn plain(&self) -> usize {
+        let last = self.parts.last().filter(|_| self.parts.len() > 1);
+        last.map_or(usize::MAX, |part| part.point)
+    }
+
+    /// Pixels of a tile's inputs: down, across.
+    fn window(&self) -> (usize, usize) {
+        let along = |tile, stride, kernel| (tile - 1) * stride + kernel;
+        let Self { tile, kernel, stride, .. } = self;
+        (along(tile.0, stride.0, kernel.0), along(tile.1, stride.1, kernel.1))
+    }
+
+    /// See [`ToomCook::amplification`]; that of the worst part.
     pub fn amplification(&self) -> f64 {
-        self.rows.exact.amplification() * self.columns.exact.amplification()
+        let of = |part: &Part| part.rows.exact.amplification() * part.columns.exact.amplification();
+        self.parts.iter().map(of).fold(1.0, f64::max)
     }
 
-    /// The filters' transform, for weights `[row][column]` of sixteen outputs each: all points'.
-    pub fn filter_transform(&self) -> FilterTransform {
-        let numbers = |line: &Line| {
+    /// The filters' transform, to be applied many times.
+    pub fn filter_transform(&self) -> FilterTransform<'_> {
+        let numbers = |line: &Line| -> Vec<Vec<f64>> {
             let rows = line.exact.filter_transform();
             rows.iter().map(|row| row.iter().map(|&value| to_f64(value)).collect()).collect()
         };
-        FilterTransform { rows: numbers(&self.rows), columns: numbers(&self.columns) }
+        let axes = |part: &Part| (numbers(&part.rows), numbers(&part.columns));
+        FilterTransform { minimal: self, axes: self.parts.iter().map(axes).collect() }
     }
 }
 
-/// G of both axes.
-pub(super) struct FilterTransform {
-    rows: Vec<Vec<f64>>,
-    columns: Vec<Vec<f64>>,
+/// G of both axes, of each part.
+pub(super) struct FilterTransform<'a> {
+    minimal: &'a Minimal,
+    axes: Vec<(Vec<Vec<f64>>, Vec<Vec<f64>>)>,
 }
 
-impl FilterTransform {
-    /// Transforms the filters of sixteen outputs, `[row][column][output]`; gives each point's
-    /// values, point by point.
-    pub fn apply(&self, filters: &[[f64; LANES]], mut point: impl FnMut(usize, [f32; LANES])) {
-        let taps = self.columns[0].len();
-        let dot = |coefficients: &[f64], values: &mut dyn Iterator<Item = &[f64; LANES]>| {
-            let mut sums = [0.0; LANES];
-            for (c, values) in coefficients.iter().zip(values) {
-                sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += c * value);
-            }
-            sums
-        };
-        for (i, row) in self.rows.iter().enumerate() {
-            let line: Vec<[f64; LANES]> =
-                (0..taps).map(|tap| dot(row, &mut filters[tap..].iter().step_by(taps))).collect();
-            for (j, column) in self.columns.iter().enumerate() {
-                let sums = dot(column, &mut line.iter());
-                point(i * self.columns.len() + j, sums.map(|sum| sum as f32));
+impl FilterTransform<'_> {
+    /// Transforms the filters of sixteen outputs, `[row][column][output]`; gives the values of
+    /// each matrix.
+    pub fn apply(&self, filters: &[[f64; LANES]], mut matrix: impl FnMut(usize, [f32; LANES])) {
+        let Minimal { kernel, stride, parts, .. } = self.minimal;
+        for (part, (rows, columns)) in parts.iter().zip(&self.axes) {
+            for (i, row) in rows.iter().enumerate() {
+                // Along a column of taps; then the part's own.
+                let down = |tap: usize| {
+                    let first = part.from.0 * kernel.1 + tap;
+                    dot(row, filters.iter().skip(first).step_by(stride.0 * kernel.1))
+                };
+                let line: Vec<[f64; LANES]> =
+                    (part.from.1..kernel.1).step_by(stride.1).map(down).collect();
+                for (j, column) in columns.iter().enumerate() {
+                    let sums = dot(column, line.iter());
+                    matrix(part.matrix_of(i, j), sums.map(|sum| sum as f32));
+                }
             }
         }
     }
+}
+
+fn dot<'a>(
+    coefficients: &[f64],
+    values: impl Iterator<Item = &'a [f64; LANES]>,
+) -> [f64; LANES] {
+    let mut sums = [0.0; LANES];
+    for (c, values) in coefficients.iter().zip(values) {
+        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += c * value);
+    }
+    sums
 }
 
 /// One convolution's numbers, shared by its tasks.
@@ -173,17 +270,14 @@ struct Place {
 }
 
 /// A task's memory.
-struct Memory {
-    /// `[point][input block][tile]` of sixteen channels; from point to point.
+struct Memory<'a> {
+    /// `[point][input block][tile]` of sixteen channels.
     inputs: *mut f32,
-    inputs_point: usize,
     /// `[point][block of the group][tile]`.
     sums: *mut f32,
-    sums_point: usize,
-    /// One tile's points, half transformed.
-    half: *mut f32,
     /// One tile's inputs at the picture's edge.
     patch: *mut f32,
+    transform: Transform<'a>,
 }
 
 impl Convolution<'_> {
@@ -195,24 +289,27 @@ impl Convolution<'_> {
         let (points, most) = (self.minimal.points(), tiles.len() * LANES);
         let inputs_point = odd_lines(self.x.blocks * most);
         let sums_point = odd_lines(self.schedule.largest * most);
-        let lengths = [points * inputs_point, points * sums_point, points * LANES, points * LANES];
+        let window = self.minimal.window();
+        let patch = window.0 * window.1 * LANES;
+        let half = Transform::room(self.minimal);
+        let lengths = [points * inputs_point, points * sums_point, patch, half];
         with_scratch(lengths.iter().sum(), |scratch| {
             let (inputs, rest) = scratch.split_at_mut(lengths[0]);
             let (sums, rest) = rest.split_at_mut(lengths[1]);
-            let (half, patch) = rest.split_at_mut(lengths[2]);
+            let (patch, half) = rest.split_at_mut(lengths[2]);
+            let Self { minimal, kernels, .. } = self;
+            let half = half.as_mut_ptr();
             let memory = Memory {
                 inputs: inputs.as_mut_ptr(),
-                inputs_point,
                 sums: sums.as_mut_ptr(),
-                sums_point,
-                half: half.as_mut_ptr(),
                 patch: patch.as_mut_ptr(),
+                transform: Transform { minimal, kernels, inputs_point, sums_point, half },
             };
             // SAFETY: the memory is as long as each part uses it; the caller's promise.
             unsafe {
                 self.transform_inputs(&memory, tiles.clone());
                 for group in &self.filters.groups()[groups] {
-                    self.multiply(&memory, tiles.len(), &group.blocks);
+                    self.multiply(&memory, tiles.len(), group);
                     self.transform_outputs(&memory, targets.of(group), tiles.clone(), group);
                 }
             }
@@ -227,9 +324,8 @@ impl Convolution<'_> {
     /// # Safety
     /// As for [`Self::task`].
     unsafe fn transform_inputs(&self, memory: &Memory, tiles: Range<usize>) {
-        let (rows, columns) = (&self.minimal.rows, &self.minimal.columns);
-        let tile = self.minimal.tile();
-        let size = (rows.exact.points(), columns.exact.points());
+        let Minimal { tile, stride, .. } = *self.minimal;
+        let size = self.minimal.window();
         let layout = &self.x.layout;
         // What lies inside the tensor, its border included.
         let inside = (
@@ -239,7 +335,7 @@ impl Convolution<'_> {
         let row_stride = layout.row_stride();
         for (i, tile_index) in tiles.clone().enumerate() {
             let place = self.place(tile_index);
-            let (top, left) = (place.row * tile.0, place.column * tile.1);
+            let (top, left) = (place.row * tile.0 * stride.0, place.column * tile.1 * stride.1);
             let readable = (size.0.min(inside.0 - top), size.1.min(inside.1 - left));
             for block in 0..self.x.blocks {
                 let start = self.x.offset(place.picture, block, 0, 0) as isize
@@ -249,42 +345,13 @@ impl Convolution<'_> {
                 // SAFETY: the window's readable part lies inside the tensor; the points lie in
                 // the task's memory.
                 unsafe {
-                    let mut from = Lines {
-                        start: self.x.data.as_ptr().offset(start),
-                        step: row_stride,
-                        next: LANES,
-                    };
+                    let start = self.x.data.as_ptr().offset(start);
+                    let mut from = Lines { start, step: row_stride, next: LANES };
                     if readable != size {
                         from = copy_patch(from, readable, size, memory.patch);
                     }
-                    self.transform_input(memory, from, memory.inputs.add(to));
+                    memory.transform.input(from, memory.inputs.add(to));
                 }
-            }
-        }
-    }
-
-    /// One block of one tile: `x` is its rows (`step`) and columns (`next`), `y` its first point.
-    ///
-    /// # Safety
-    /// The tile is readable, its points writable.
-    unsafe fn transform_input(&self, memory: &Memory, x: Lines<*const f32>, y: *mut f32) {
-        let (rows, columns) = (&self.minimal.rows, &self.minimal.columns);
-        let (down, across) = (rows.exact.points(), columns.exact.points());
-        let point = memory.inputs_point;
-        let along_columns = Lines { start: y, step: point, next: across * point };
-        // SAFETY: the caller's promise.
-        unsafe {
-            if rows.exact.is_identity() {
-                let x = Lines { start: x.start, step: x.next, next: x.step };
-                columns.input(self.kernels, x, along_columns, down);
-            } else if columns.exact.is_identity() {
-                rows.input(self.kernels, x, Lines { start: y, step: point, next: point }, across);
-            } else {
-                let row = across * LANES;
-                let half = Lines { start: memory.half, step: row, next: LANES };
-                rows.input(self.kernels, x, half, across);
-                let half = Lines { start: memory.half.cast_const(), step: LANES, next: row };
-                columns.input(self.kernels, half, along_columns, down);
             }
         }
     }
@@ -293,14 +360,16 @@ impl Convolution<'_> {
     ///
     /// # Safety
     /// As for [`Self::task`].
-    unsafe fn multiply(&self, memory: &Memory, tiles: usize, group: &Range<usize>) {
-        let kernels = self.microkernels.convolve[group.len() - 1];
-        let parts = Split::at_most(tiles, self.microkernels.max_rows(group.len()));
+    unsafe fn multiply(&self, memory: &Memory, tiles: usize, group: &Group) {
+        let blocks = &group.blocks;
+        let kernels = self.microkernels.convolve[blocks.len() - 1];
+        let rows = Split::at_most(tiles, self.microkernels.max_rows(blocks.len()));
         let lanes = self.filters.lanes();
-        let points = self.minimal.points();
-        let per_point = self.filters.sources() * group.len() * LANES;
-        let stream = &self.weights[group.start * LANES * self.filters.sources() * points..];
-        let (bias, floor) = Ends::NONE.of(group);
+        let sources = self.filters.sources();
+        let per_matrix = sources * blocks.len() * LANES;
+        let stream = blocks.start * LANES * sources * self.minimal.matrices();
+        let stream = &self.weights[stream..][..per_matrix * self.minimal.matrices()];
+        let (bias, floor) = Ends::NONE.of(blocks);
         let mut tile = Tile {
             x: [std::ptr::null(); MAX_ROWS],
             next: [std::ptr::null(); MAX_ROWS],
@@ -317,15 +386,19 @@ impl Convolution<'_> {
             floor,
             accumulate: false,
         };
-        for point in 0..points {
-            tile.weights = stream[point * per_point..][..per_point].as_ptr();
-            for part in 0..parts.parts {
-                let part = parts.part(part);
+        let Transform { inputs_point, sums_point, .. } = memory.transform;
+        for (point, matrix) in self.minimal.products() {
+            tile.weights = stream[matrix * per_matrix..].as_ptr();
+            if point == self.minimal.plain() {
+                tile.bias = self.ends.of(blocks).0;
+            }
+            for part in 0..rows.parts {
+                let part = rows.part(part);
                 for (row, i) in part.clone().enumerate() {
                     // SAFETY: the task's memory has all points of all tiles.
                     unsafe {
-                        tile.x[row] = memory.inputs.add(point * memory.inputs_point + i * LANES);
-                        tile.y[row] = memory.sums.add(point * memory.sums_point + i * LANES);
+                        tile.x[row] = memory.inputs.add(point * inputs_point + i * LANES);
+                        tile.y[row] = memory.sums.add(point * sums_point + i * LANES);
                     }
                 }
                 // SAFETY: weights, inputs and sums are as long as the tile says.
@@ -343,64 +416,24 @@ impl Convolution<'_> {
         tiles: Range<usize>,
         group: &Group,
     ) {
-        let tile = self.minimal.tile();
+        let tile = self.minimal.tile;
         for (number, block) in group.blocks.clone().enumerate() {
-            let ((bias, _), (floor, _)) = self.ends.of(&(block..block + 1));
-            let end = End { bias, floor };
+            let (bias, floor) = self.ends.of(&(block..block + 1));
             for (i, tile_index) in tiles.clone().enumerate() {
                 let place = self.place(tile_index);
                 let (top, left) = (place.row * tile.0, place.column * tile.1);
-                let exists = (tile.0.min(self.output.0 - top), tile.1.min(self.output.1 - left));
+                let exist = (tile.0.min(self.output.0 - top), tile.1.min(self.output.1 - left));
                 let to = target.first_block + group.first + number;
                 let to = target.layout.offset(place.picture, to, top, left);
                 let from = (number * tiles.len() + i) * LANES;
                 // SAFETY: the sums lie in the task's memory, the tile's existing outputs in the
                 // target, where they are this task's.
                 unsafe {
-                    let y = Lines {
-                        start: target.data.at(to),
-                        step: LANES,
-                        next: target.layout.row_stride(),
-                    };
-                    self.transform_output(memory, memory.sums.add(from), y, exists, end);
+                    let start = target.data.at(to);
+                    let y = Lines { start, step: LANES, next: target.layout.row_stride() };
+                    let end = End::same(bias, floor);
+                    memory.transform.output(memory.sums.add(from), y, exist, end);
                 }
-            }
-        }
-    }
-
-    /// One block of one tile: from its first point's sum to its outputs, columns `step` apart and
-    /// rows `next`.
-    ///
-    /// # Safety
-    /// The sums are readable, the `exists` outputs (rows, columns) writable.
-    unsafe fn transform_output(
-        &self,
-        memory: &Memory,
-        sums: *const f32,
-        y: Lines<*mut f32>,
-        exists: (usize, usize),
-        end: End,
-    ) {
-        let (rows, columns) = (&self.minimal.rows, &self.minimal.columns);
-        let across = columns.exact.points();
-        let point = memory.sums_point;
-        // SAFETY: the caller's promise.
-        unsafe {
-            if rows.exact.is_identity() {
-                let x = Lines { start: sums, step: point, next: across * point };
-                columns.output(self.kernels, x, y, exists.0, exists.1, end);
-            } else if columns.exact.is_identity() {
-                let x = Lines { start: sums, step: point, next: point };
-                let along_rows = Lines { start: y.start, step: y.next, next: y.step };
-                rows.output(self.kernels, x, along_rows, exists.1, exists.0, end);
-            } else {
-                let row = across * LANES;
-                let x = Lines { start: sums, step: across * point, next: point };
-                let half = Lines { start: memory.half, step: row, next: LANES };
-                let ((bias, _), (floor, _)) = Ends::NONE.of(&(0..1));
-                rows.output(self.kernels, x, half, across, exists.0, End { bias, floor });
-                let half = Lines { start: memory.half.cast_const(), step: LANES, next: row };
-                columns.output(self.kernels, half, y, exists.0, exists.1, end);
             }
         }
     }

@@ -9,6 +9,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::toom_cook::{ToomCook, powers, to_f64};
+use crate::epilogue::PerBlock;
 use crate::simd::Vector;
 use crate::{Isa, LANES};
 
@@ -41,11 +42,19 @@ pub(super) struct Lines<P> {
     pub next: usize,
 }
 
-/// What ends an output transform: max(floor, y + bias), sixteen values each.
+/// What ends an output transform: max(floor, y + what is added), the floor sixteen values.
 #[derive(Clone, Copy)]
 pub(super) struct End {
-    pub bias: *const f32,
+    /// A vector for each output.
+    pub add: Lines<*const f32>,
     pub floor: *const f32,
+}
+
+impl End {
+    /// The same sixteen values added to all outputs.
+    pub fn same((add, _): PerBlock, (floor, _): PerBlock) -> Self {
+        Self { add: Lines { start: add, step: 0, next: 0 }, floor }
+    }
 }
 
 type Input = unsafe fn(&Line, Lines<*const f32>, Lines<*mut f32>, usize);
@@ -96,7 +105,7 @@ impl Line {
     /// Aᵀ: `count` lines of `points` vectors from `x` to the first `outputs` vectors in `y`.
     ///
     /// # Safety
-    /// All the vectors are readable or writable, by nobody else meanwhile; so is the bias.
+    /// All the vectors are readable or writable, by nobody else meanwhile; so is what is added.
     pub unsafe fn output(
         &self,
         kernels: &Kernels,
@@ -133,26 +142,27 @@ unsafe fn input<V: Vector, const H: usize>(
                     odd[h] = V::load(x_line.add((2 * h + 1) * x.step));
                     even[h] = V::load(x_line.add((2 * h + 2) * x.step));
                 }
-                let mut zero = V::load(x_line).mul(V::splat(line.squares[0]));
-                for h in 0..H {
-                    zero = even[h].mul_add(V::splat(line.squares[h + 1]), zero);
+                // The highest coefficient of each product is 1.
+                let first = V::load(x_line);
+                let mut zero = first.mul_add(V::splat(line.squares[0]), even[H - 1]);
+                for h in 1..H {
+                    zero = even[h - 1].mul_add(V::splat(line.squares[h]), zero);
                 }
                 zero.store(y_line);
                 for pair in 0..H {
-                    let others = &line.others[pair];
-                    let mut e = even[0].mul(V::splat(others[0]));
-                    let mut o = odd[0].mul(V::splat(others[0]));
-                    for h in 1..H {
-                        e = even[h].mul_add(V::splat(others[h]), e);
-                        o = odd[h].mul_add(V::splat(others[h]), o);
+                    let (mut e, mut o) = (even[H - 1], odd[H - 1]);
+                    for h in 0..H - 1 {
+                        let other = V::splat(line.others[pair][h]);
+                        e = even[h].mul_add(other, e);
+                        o = odd[h].mul_add(other, o);
                     }
-                    let o = o.mul(V::splat(line.pairs[pair]));
-                    e.add(o).store(y_line.add((2 * pair + 1) * y.step));
-                    e.sub(o).store(y_line.add((2 * pair + 2) * y.step));
+                    let point = line.pairs[pair];
+                    let (plus, minus) = (V::splat(point), V::splat(-point));
+                    o.mul_add(plus, e).store(y_line.add((2 * pair + 1) * y.step));
+                    o.mul_add(minus, e).store(y_line.add((2 * pair + 2) * y.step));
                 }
                 if line.infinity {
-                    let last = V::load(x_line.add((2 * H + 1) * x.step));
-                    let mut infinity = last.mul(V::splat(line.squares[H]));
+                    let mut infinity = V::load(x_line.add((2 * H + 1) * x.step));
                     for h in 0..H {
                         infinity = odd[h].mul_add(V::splat(line.squares[h]), infinity);
                     }
@@ -180,7 +190,8 @@ unsafe fn output<V: Vector, const H: usize>(
             for lane in (0..LANES).step_by(V::LANES) {
                 let x_line = x.start.add(i * x.next + lane);
                 let y_line = y.start.add(i * y.next + lane);
-                let (bias, floor) = (V::load(end.bias.add(lane)), V::load(end.floor.add(lane)));
+                let add = end.add.start.add(i * end.add.next + lane);
+                let floor = V::load(end.floor.add(lane));
                 let mut sum = [V::splat(0.0); H];
                 let mut difference = [V::splat(0.0); H];
                 let mut first = V::load(x_line);
@@ -196,19 +207,22 @@ unsafe fn output<V: Vector, const H: usize>(
                     if infinity && j + 1 == outputs {
                         value = value.add(V::load(x_line.add((2 * H + 1) * x.step)));
                     }
-                    floor.max(value.add(bias)).store(y_line.add(j * y.step));
+                    let value = value.add(V::load(add.add(j * end.add.step)));
+                    floor.max(value).store(y_line.add(j * y.step));
                 };
                 store(first, 0);
                 for j in 1..outputs {
                     let powers = &line.powers[j];
                     // Both sums are cheap; choosing the vectors first would put them in memory.
-                    let mut value = V::splat(0.0);
+                    let mut value;
                     if j % 2 == 1 {
-                        for h in 0..H {
+                        value = difference[0].mul(V::splat(powers[0]));
+                        for h in 1..H {
                             value = difference[h].mul_add(V::splat(powers[h]), value);
                         }
                     } else {
-                        for h in 0..H {
+                        value = sum[0].mul(V::splat(powers[0]));
+                        for h in 1..H {
                             value = sum[h].mul_add(V::splat(powers[h]), value);
                         }
                     }

@@ -41,7 +41,7 @@ impl ToomCook {
     /// The algorithm for `outputs` outputs of a filter with `taps` taps, if it saves anything and
     /// the points are known that it needs. One tap needs none: the transforms are identities.
     pub fn new(outputs: usize, taps: usize) -> Option<Self> {
-        if outputs == 0 || taps == 0 || (outputs == 1) != (taps == 1) {
+        if outputs == 0 || taps == 0 || outputs == 1 && taps > 1 {
             return None;
         }
         let pairs = if taps == 1 { 0 } else { (outputs + taps - 2) / 2 };
@@ -70,10 +70,15 @@ impl ToomCook {
         [zero].into_iter().chain(self.pairs.iter().flat_map(|&a| [a, -a])).collect()
     }
 
-    /// G: points × taps.
+    /// Different rows of G: one a point, but a single tap is the same at all.
+    pub fn filters(&self) -> usize {
+        if self.is_identity() { 1 } else { self.points() }
+    }
+
+    /// G: [`filters`](Self::filters) × taps.
     pub fn filter_transform(&self) -> Vec<Vec<Exact>> {
         if self.is_identity() {
-            return vec![vec![Exact::from_integer(1)]; self.points()];
+            return vec![vec![Exact::from_integer(1)]];
         }
         let points = self.finite_points();
         let scale = |i: usize| -> Exact {
@@ -121,6 +126,9 @@ impl ToomCook {
     /// By how much rounding errors of the products' size grow in the outputs, on average: the root
     /// of the mean over outputs of Σ (A ‖G‖ ‖B‖)², relative to a direct sum. 1 for one tap.
     pub fn amplification(&self) -> f64 {
+        if self.is_identity() {
+            return 1.0;
+        }
         let norms = |rows: Vec<Vec<Exact>>| -> Vec<f64> {
             let square = |&value: &Exact| to_f64(value).powi(2);
             rows.iter().map(|row| row.iter().map(square).sum()).collect()
@@ -206,7 +214,8 @@ mod tests {
             };
             let (a, b, g) = (f.output_transform(), f.input_transform(), f.filter_transform());
             for tap in 0..f.taps {
-                let filter = times(&g, &unit(f.taps, tap));
+                let mut filter = times(&g, &unit(f.taps, tap));
+                filter.resize(f.points(), filter[0]);
                 for place in 0..f.points() {
                     let input = times(&b, &unit(f.points(), place));
                     let products: Vec<_> = filter.iter().zip(&input).map(|(a, b)| a * b).collect();
@@ -218,7 +227,7 @@ mod tests {
             }
             count += 1;
         }
-        assert_eq!(count, 1 + (1..=10).sum::<usize>());
+        assert_eq!(count, 11 + (1..=10).sum::<usize>());
     }
 
     /// The halves that the kernels compute with are the rows of the transform.

@@ -1,0 +1,180 @@
+//! One block of one tile, from its inputs to points and from the points' sums to its outputs.
+
+use super::lines::{End, Kernels, Lines};
+use super::{Minimal, Part};
+use crate::LANES;
+use crate::epilogue::Ends;
+
+/// The transforms of one task.
+pub(super) struct Transform<'a> {
+    pub minimal: &'a Minimal,
+    pub kernels: &'a Kernels,
+    /// From one point of a tile to the next, among the inputs and among the sums.
+    pub inputs_point: usize,
+    pub sums_point: usize,
+    /// Room for [`Transform::room`] values, as long as the task runs.
+    pub half: *mut f32,
+}
+
+impl Transform<'_> {
+    /// Values that lie half transformed at a time: two tiles' points at most.
+    pub fn room(minimal: &Minimal) -> usize {
+        2 * minimal.points() * LANES
+    }
+
+    /// Bᵀ: `x` is the window's rows (`step`) and columns (`next`), `y` the first of all points.
+    ///
+    /// # Safety
+    /// The window is readable, the points writable.
+    pub unsafe fn input(&self, x: Lines<*const f32>, y: *mut f32) {
+        let stride = self.minimal.stride;
+        for part in &self.minimal.parts {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let x = Lines {
+                    start: x.start.add(part.from.0 * x.step + part.from.1 * x.next),
+                    step: stride.0 * x.step,
+                    next: stride.1 * x.next,
+                };
+                self.part_input(part, x, y.add(part.point * self.inputs_point));
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Transform::input`].
+    unsafe fn part_input(&self, part: &Part, x: Lines<*const f32>, y: *mut f32) {
+        let (rows, columns) = (&part.rows, &part.columns);
+        let (down, across) = part.points();
+        let point = self.inputs_point;
+        let along_rows = Lines { start: y, step: across * point, next: point };
+        let along_columns = Lines { start: y, step: point, next: across * point };
+        let turned = Lines { start: x.start, step: x.next, next: x.step };
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (rows.exact.is_identity(), columns.exact.is_identity()) {
+                (true, true) => copy(x, along_rows, (down, across)),
+                (true, false) => columns.input(self.kernels, turned, along_columns, down),
+                (false, true) => rows.input(self.kernels, x, along_rows, across),
+                (false, false) => {
+                    let row = across * LANES;
+                    let half = Lines { start: self.half, step: row, next: LANES };
+                    rows.input(self.kernels, x, half, across);
+                    let half = Lines { start: self.half.cast_const(), step: LANES, next: row };
+                    columns.input(self.kernels, half, along_columns, down);
+                }
+            }
+        }
+    }
+
+    /// Aᵀ: from the first of all points' sums to the tile's outputs, columns `step` apart and rows
+    /// `next`, of which only those that `exist` (rows, columns) are written.
+    ///
+    /// # Safety
+    /// The sums are readable, the outputs writable; so is what ends them.
+    pub unsafe fn output(
+        &self,
+        sums: *const f32,
+        y: Lines<*mut f32>,
+        exist: (usize, usize),
+        end: End,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match &self.minimal.parts[..] {
+                [part] => self.part_output(part, sums, y, exist, end),
+                parts => self.polyphase_output(parts, sums, y, exist, end),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Transform::output`].
+    unsafe fn part_output(
+        &self,
+        part: &Part,
+        sums: *const f32,
+        y: Lines<*mut f32>,
+        exist: (usize, usize),
+        end: End,
+    ) {
+        let (rows, columns) = (&part.rows, &part.columns);
+        let across = part.points().1;
+        let point = self.sums_point;
+        let along_columns = Lines { start: sums, step: point, next: across * point };
+        let along_rows = Lines { start: sums, step: across * point, next: point };
+        let turned = Lines { start: y.start, step: y.next, next: y.step };
+        // SAFETY: the caller's promise.
+        unsafe {
+            if rows.exact.is_identity() {
+                columns.output(self.kernels, along_columns, y, exist.0, exist.1, end);
+            } else if columns.exact.is_identity() {
+                rows.output(self.kernels, along_rows, turned, exist.1, exist.0, end);
+            } else {
+                let row = across * LANES;
+                let half = Lines { start: self.half, step: row, next: LANES };
+                rows.output(self.kernels, along_rows, half, across, exist.0, nothing());
+                let half = Lines { start: self.half.cast_const(), step: LANES, next: row };
+                columns.output(self.kernels, half, y, exist.0, exist.1, end);
+            }
+        }
+    }
+
+    /// y = Aᵣ (EE A꜀ + EO) + OE A꜀ + OO for the sums of even and odd taps down and across: odd ones
+    /// are a single tap and need no transform. The bias is in OO already.
+    ///
+    /// # Safety
+    /// As for [`Transform::output`].
+    unsafe fn polyphase_output(
+        &self,
+        parts: &[Part],
+        sums: *const f32,
+        y: Lines<*mut f32>,
+        exist: (usize, usize),
+        end: End,
+    ) {
+        let [ee, eo, oe, oo] = parts else { unreachable!("two phases along each axis") };
+        let point = self.sums_point;
+        let points = |part: &Part| Lines {
+            start: sums.wrapping_add(part.point * point),
+            step: point,
+            next: part.points().1 * point,
+        };
+        let (rows, columns) = (&ee.rows, &ee.columns);
+        let (down, row) = (ee.points().0, self.minimal.tile.1 * LANES);
+        // SAFETY: the caller's promise.
+        unsafe {
+            let odd = self.half.add(down * row);
+            let to = |start| Lines { start, step: LANES, next: row };
+            let turned = |start: *mut f32| Lines { start: start.cast_const(), step: row, next: LANES };
+            let plus = |part| End { add: points(part), ..nothing() };
+            columns.output(self.kernels, points(ee), to(self.half), down, exist.1, plus(eo));
+            columns.output(self.kernels, points(oe), to(odd), exist.0, exist.1, plus(oo));
+            let y = Lines { start: y.start, step: y.next, next: y.step };
+            let end = End { add: turned(odd), ..end };
+            rows.output(self.kernels, turned(self.half), y, exist.1, exist.0, end);
+        }
+    }
+}
+
+/// Changes nothing.
+fn nothing() -> End {
+    let (add, floor) = Ends::NONE.of(&(0..1));
+    End::same(add, floor)
+}
+
+/// Vectors of so many rows and columns.
+///
+/// # Safety
+/// They are readable and writable.
+unsafe fn copy(x: Lines<*const f32>, y: Lines<*mut f32>, (rows, columns): (usize, usize)) {
+    for row in 0..rows {
+        for column in 0..columns {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let from = x.start.add(row * x.step + column * x.next);
+                from.copy_to_nonoverlapping(y.start.add(row * y.step + column * y.next), LANES);
+            }
+        }
+    }
+}
