@@ -215,7 +215,7 @@ impl Filters {
                     let from = &weights[(target * sources + source) * taps..][..taps];
                     filters.iter_mut().zip(from).for_each(|(to, &w)| to[lane] = f64::from(w));
                 }
-                transform.apply(&filters, |matrix, values| {
+                transform.apply(cpu, &filters, |matrix, values| {
                     let to = stream + (matrix * sources + source) * width + i * LANES;
                     // SAFETY: each task has its own source's place in its own group's stream.
                     unsafe { data.slice(to, LANES) }.copy_from_slice(&values);

@@ -26,6 +26,7 @@ use super::microkernel::{MAX_ROWS, Microkernels, Tile};
 use super::split::Split;
 use super::target::{Target, Targets};
 use crate::epilogue::Ends;
+use crate::simd::kernel;
 use crate::threads::with_scratch;
 use crate::{Cpu, LANES, Layout, View, ViewMut};
 use lines::{End, Kernels, Line, Lines};
@@ -166,19 +167,26 @@ pub(super) struct FilterTransform<'a> {
 impl FilterTransform<'_> {
     /// Transforms the filters of sixteen outputs, `[row][column][output]`; gives the values of
     /// each matrix.
-    pub fn apply(&self, filters: &[[f64; LANES]], mut matrix: impl FnMut(usize, [f32; LANES])) {
+    pub fn apply(
+        &self,
+        cpu: &Cpu,
+        filters: &[[f64; LANES]],
+        mut matrix: impl FnMut(usize, [f32; LANES]),
+    ) {
         let Minimal { kernel, stride, parts, .. } = self.minimal;
+        let mut line = vec![[0.0; LANES]; kernel.1];
         for (part, (rows, columns)) in parts.iter().zip(&self.axes) {
             for (i, row) in rows.iter().enumerate() {
-                // Along a column of taps; then the part's own.
-                let down = |tap: usize| {
-                    let first = part.from.0 * kernel.1 + tap;
-                    dot(row, filters.iter().skip(first).step_by(stride.0 * kernel.1))
-                };
-                let line: Vec<[f64; LANES]> =
-                    (part.from.1..kernel.1).step_by(stride.1).map(down).collect();
+                // Along each column of taps that is the part's; then along the row of results.
+                let taps = (part.from.1..kernel.1).step_by(stride.1);
+                for (sums, tap) in line.iter_mut().zip(taps) {
+                    let column = &filters[part.from.0 * kernel.1 + tap..];
+                    // SAFETY: nothing is asked.
+                    *sums = unsafe { dot(cpu, row, column, stride.0 * kernel.1) };
+                }
                 for (j, column) in columns.iter().enumerate() {
-                    let sums = dot(column, line.iter());
+                    // SAFETY: nothing is asked.
+                    let sums = unsafe { dot(cpu, column, &line, 1) };
                     matrix(part.matrix_of(i, j), sums.map(|sum| sum as f32));
                 }
             }
@@ -186,15 +194,23 @@ impl FilterTransform<'_> {
     }
 }
 
-fn dot<'a>(
-    coefficients: &[f64],
-    values: impl Iterator<Item = &'a [f64; LANES]>,
-) -> [f64; LANES] {
-    let mut sums = [0.0; LANES];
-    for (c, values) in coefficients.iter().zip(values) {
-        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += c * value);
+kernel! {
+    /// Σ of coefficients × every `step`-th value. In plain `f64`s, which the compiler puts in the
+    /// instruction set's vectors; all sets come to the same bits.
+    ///
+    /// # Safety
+    /// None but that of the instruction set.
+    unsafe fn dot<V>(
+        coefficients: &[f64], values: &[[f64; LANES]], step: usize,
+    ) -> [f64; LANES] {
+        let mut sums = [0.0; LANES];
+        for (c, values) in coefficients.iter().zip(values.iter().step_by(step)) {
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += c * value;
+            }
+        }
+        sums
     }
-    sums
 }
 
 /// One convolution's numbers, shared by its tasks.
