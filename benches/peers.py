@@ -314,7 +314,7 @@ def settings(options: argparse.Namespace) -> list[tuple[int, int]]:
 def build() -> None:
     """Our side of the comparison."""
     example = ["--package", "inception-engine", "--example", EXAMPLE.name]
-    binary = ["--package", "inception-cli", "--bin", BINARY.name]
+    binary = ["--package", "inception", "--bin", BINARY.name]
     for target in (example, binary):
         subprocess.run(["cargo", "build", "--quiet", "--release", *target], cwd=ROOT, check=True)
 

@@ -1,7 +1,8 @@
 """One peer in a process of its own: serve.py ENGINE NETWORK.onnx PICTURES SHAPE THREADS
 
 PICTURES is a file of preprocessed pictures, plain little-endian float32 in (picture, channel, row, column) order; SHAPE
-says how many there are of each, as in 8x3x299x299. Reads commands, one a line, and answers each with a line, as our engine's `inference_server` does:
+says how many there are of each, as in 8x3x299x299. Reads commands, one a line, and answers each with a line, as our
+engine's `inference_server` does:
 
 - `infer`: computes the logits of all pictures; the seconds that it took.
 - `logits FILE`: computes them and writes them to FILE, plain little-endian float32; `written`.

@@ -82,7 +82,8 @@ pub fn processor() -> String {
 
 /// Reads a plan.
 pub fn read(path: &Path) -> Result<Plan> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let context = || format!("{} is no plan", path.display());
     let written: BTreeMap<String, String> = serde_json::from_str(&text).with_context(context)?;
     let parsed = written.into_iter().map(|(kind, algorithm)| {

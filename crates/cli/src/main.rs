@@ -21,9 +21,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{
-    bench, completions, eval, explain_plan, networks, predict, summary, train, tune,
-};
+use commands::{bench, completions, eval, explain_plan, networks, predict, summary, train, tune};
 
 /// Trains, uses and shows networks of the Inception family, on the CPU.
 #[derive(Parser)]

@@ -12,7 +12,10 @@ fn bench_tells_time_and_speed() {
     let place = Place::new();
     let bench = place.run(&["bench", "tiny.toml", "--rounds", "3", "--batch", "9", "--json"]);
     let bench = bench.succeeds().json();
-    assert_eq!((&bench["network"], &bench["batch"], &bench["rounds"]), (&"tiny".into(), &9.into(), &3.into()));
+    assert_eq!(
+        (&bench["network"], &bench["batch"], &bench["rounds"]),
+        (&"tiny".into(), &9.into(), &3.into())
+    );
     let number = |value: &serde_json::Value| value.as_f64().unwrap();
     let (low, high) = (number(&bench["quartiles_ms"][0]), number(&bench["quartiles_ms"][1]));
     let median = number(&bench["median_ms"]);

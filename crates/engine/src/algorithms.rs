@@ -47,9 +47,7 @@ impl Algorithms {
         match self {
             Algorithms::Precise => Algorithm::Direct,
             Algorithms::Estimated => estimated(),
-            Algorithms::Planned(plan) => {
-                plan.get(&layer.kind()).copied().unwrap_or_else(estimated)
-            }
+            Algorithms::Planned(plan) => plan.get(&layer.kind()).copied().unwrap_or_else(estimated),
         }
     }
 }

@@ -61,7 +61,8 @@ pub fn tune(
     };
     for kind in plans.iter().flat_map(BTreeMap::keys) {
         let candidates = plans.iter().map(|plan| plan[kind]);
-        let measured = candidates.filter_map(|algorithm| Some((cost(kind, &algorithm)?, algorithm)));
+        let measured =
+            candidates.filter_map(|algorithm| Some((cost(kind, &algorithm)?, algorithm)));
         if let Some((_, algorithm)) = measured.min_by(|a, b| a.0.total_cmp(&b.0)) {
             fastest.insert(kind.clone(), algorithm);
         }

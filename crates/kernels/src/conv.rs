@@ -20,7 +20,7 @@ mod target;
 
 pub use crate::epilogue::Epilogue;
 pub use backward_filters::{Scratch, backward_filters};
-pub use filters::Filters;
+pub use filters::{Filters, Rows};
 
 use crate::epilogue::Ends;
 use crate::{Border, Cpu, LANES, Layout, View, ViewMut};
@@ -110,8 +110,11 @@ impl Algorithm {
     pub fn work(&self, geometry: &Geometry) -> Option<Work> {
         let taps = geometry.kernel.0 * geometry.kernel.1;
         match self.minimal(geometry) {
-            None => (*self == Algorithm::Direct)
-                .then_some(Work { tile: (1, 1), products: taps, weights: taps }),
+            None => (*self == Algorithm::Direct).then_some(Work {
+                tile: (1, 1),
+                products: taps,
+                weights: taps,
+            }),
             Some(minimal) => Some(Work {
                 tile: minimal.tile(),
                 products: minimal.points(),

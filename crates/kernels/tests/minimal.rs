@@ -147,11 +147,14 @@ fn batches_do_not_matter() {
         let x = Tensor::random([5, 60, size, size], 1);
         let w = floats(&Tensor::random([100, 60, kernel.0, kernel.1], 2));
         let algorithm = Algorithm::Minimal { rows: tile.0, columns: tile.1 };
-        let input =
-            Place { border: geometry.input_border((size, size), (output, output)), ..common::PLAIN };
+        let input = Place {
+            border: geometry.input_border((size, size), (output, output)),
+            ..common::PLAIN
+        };
         check_batch(&x, &inputs, [5, 100, output, output], |cpu, view, y| {
             let mut filters =
-                Filters::with_algorithm(&[Channels::new(100)], &inputs, &geometry, algorithm).unwrap();
+                Filters::with_algorithm(&[Channels::new(100)], &inputs, &geometry, algorithm)
+                    .unwrap();
             filters.pack(cpu, &w);
             let x = Placed::new(&Tensor::from_view(view, &inputs), &inputs, input);
             conv::forward(

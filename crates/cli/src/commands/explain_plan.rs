@@ -121,7 +121,9 @@ pub fn short(layers: &[String]) -> String {
     let module = |name: &String| name.rsplit_once('.').map(|(module, _)| module.to_owned());
     let first = layers.first().and_then(module);
     match first {
-        Some(first) if layers.len() > 1 && layers.iter().all(|l| module(l).as_ref() == Some(&first)) => {
+        Some(first)
+            if layers.len() > 1 && layers.iter().all(|l| module(l).as_ref() == Some(&first)) =>
+        {
             let own: Vec<&str> = layers.iter().map(|name| &name[first.len() + 1..]).collect();
             format!("{first}: {}", own.join(" + "))
         }

@@ -77,10 +77,8 @@ impl Step {
             let work = |algorithm: Algorithm| algorithm.work(geometry).expect("it is in use");
             let products = |algorithm| layer.products(&work(algorithm)) as u64;
             let pairs = (layer.inputs * layer.outputs) as u64;
-            (info.multiply_adds, info.done) = (
-                pairs * products(Algorithm::Direct),
-                pairs * products(algorithm),
-            );
+            (info.multiply_adds, info.done) =
+                (pairs * products(Algorithm::Direct), pairs * products(algorithm));
             info.layer_kind = layer.kind();
             info.algorithm = Some(algorithm);
             info.candidates = Algorithm::candidates(geometry);

@@ -12,9 +12,16 @@ use crate::steps::{self, Filtering};
 /// A graph whose filters and their ends stand beside it, by layer.
 pub(super) struct Fused {
     pub graph: Graph,
-    pub filters: HashMap<LayerId, Vec<f32>>,
+    pub filters: HashMap<LayerId, Filter>,
     /// For convolutions, linear layers, and average pools that took over a convolution's.
     pub ends: HashMap<LayerId, End>,
+}
+
+/// A layer's weights: a tensor's place, and what each output's are multiplied with.
+pub(super) struct Filter {
+    pub tensor: usize,
+    /// Empty for 1.
+    pub scale: Vec<f64>,
 }
 
 /// What is done to a layer's sums.
@@ -54,8 +61,9 @@ impl Fused {
             let values = |role: Role| {
                 places.get(&(id, role)).map(|&i| weights.tensors()[i].values.as_slice())
             };
-            let (filters, bias) = folded(&filtering, layer.shape.channels, values);
-            fused.filters.insert(id, filters);
+            let (scale, bias) = folded(&filtering, layer.shape.channels, values);
+            let tensor = places[&(id, Role::Weight)];
+            fused.filters.insert(id, Filter { tensor, scale });
             fused.ends.insert(id, End { bias, relu: filtering.relu });
         }
         fused.swap_pools(outputs);
@@ -103,35 +111,28 @@ impl Fused {
     }
 }
 
-/// Weights and bias with the running statistics of batch norm folded in, computed in `f64`.
+/// What the running statistics of batch norm make of filters and bias, in `f64`.
 fn folded<'w>(
     filtering: &Filtering,
     outputs: usize,
     values: impl Fn(Role) -> Option<&'w [f32]>,
-) -> (Vec<f32>, Vec<f32>) {
-    let weights = values(Role::Weight).expect("a filtering layer has weights");
+) -> (Vec<f64>, Vec<f32>) {
     let given = |role| values(role).expect("batch norm has shift, mean and variance");
     let Some(norm) = filtering.batch_norm else {
         let bias = values(Role::Bias).map_or_else(|| vec![0.0; outputs], <[f32]>::to_vec);
-        return (weights.to_vec(), bias);
+        return (Vec::new(), bias);
     };
     let shift = given(Role::Shift);
     let (mean, variance) = (given(Role::RunningMean), given(Role::RunningVariance));
-    let scale = values(Role::Scale);
-    let factor: Vec<f64> = (0..outputs)
+    let gamma = values(Role::Scale);
+    let scale: Vec<f64> = (0..outputs)
         .map(|o| {
-            let gamma = scale.map_or(1.0, |scale| f64::from(scale[o]));
+            let gamma = gamma.map_or(1.0, |gamma| f64::from(gamma[o]));
             gamma / (f64::from(variance[o]) + f64::from(norm.epsilon)).sqrt()
         })
         .collect();
-    let per_output = weights.len() / outputs;
-    let weights = weights
-        .chunks_exact(per_output)
-        .zip(&factor)
-        .flat_map(|(filter, factor)| filter.iter().map(move |&w| (f64::from(w) * factor) as f32))
-        .collect();
     let bias = (0..outputs)
-        .map(|o| (f64::from(shift[o]) - f64::from(mean[o]) * factor[o]) as f32)
+        .map(|o| (f64::from(shift[o]) - f64::from(mean[o]) * scale[o]) as f32)
         .collect();
-    (weights, bias)
+    (scale, bias)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use inception_kernels::conv::{Filters, Geometry};
+use inception_kernels::conv::{Filters, Geometry, Rows};
 use inception_kernels::lrn::Lrn;
 use inception_kernels::pool::Windows;
 use inception_kernels::{Channels, Cpu};
@@ -126,14 +126,14 @@ impl Lowering<'_> {
         input: LayerId,
         x: Place,
     ) -> Result<Step, EngineError> {
-        let Fused { graph, filters: weights, ends } = self.fused;
+        let Fused { graph, filters: folded, ends } = self.fused;
         let key = |&id: &LayerId| {
             let place = self.placement.of(id);
             (place.buffer, place.first_block)
         };
         layers.sort_by_key(key);
         let mut y: Vec<Place> = Vec::new();
-        let (mut values, mut bias, mut floor) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rows, mut bias, mut floor) = (Vec::new(), Vec::new(), Vec::new());
         for &id in &layers {
             let place = self.placement.of(id);
             match y.last_mut() {
@@ -142,7 +142,9 @@ impl Lowering<'_> {
                 }
                 _ => y.push(place.clone()),
             }
-            values.extend_from_slice(&weights[&id]);
+            let folded = &folded[&id];
+            let weights = &self.weights.tensors()[folded.tensor].values;
+            rows.push(Rows { weights, scale: &folded.scale });
             let end = ends[&id].per_lane();
             bias.extend(end.0);
             floor.extend(end.1);
@@ -158,14 +160,12 @@ impl Lowering<'_> {
             grid: steps::grid(layer.shape),
         });
         let targets: Vec<Channels> = y.iter().map(|place| place.channels.clone()).collect();
-        let mut filters =
-            Filters::with_algorithm(&targets, &x.channels, &geometry, algorithm).ok_or_else(
-                || EngineError::Algorithm {
-                    layer: layer.name.clone(),
-                    algorithm: algorithm.to_string(),
-                },
-            )?;
-        filters.pack(self.cpu, &values);
+        let mut filters = Filters::with_algorithm(&targets, &x.channels, &geometry, algorithm)
+            .ok_or_else(|| EngineError::Algorithm {
+                layer: layer.name.clone(),
+                algorithm: algorithm.to_string(),
+            })?;
+        filters.pack_rows(self.cpu, &rows);
         Ok(Step { kernel: Kernel::Conv { filters, geometry, bias, floor }, layers, x, y })
     }
 }

@@ -5,6 +5,9 @@
 //! with the 64-bit FNV-1a hash of the tensor's name, its upper 53 bits read as a fraction in
 //! [0, 1), and scaled by the tensor's role, in `f64`; then rounded to `f32`.
 
+// Each test program uses some of this.
+#![allow(dead_code)]
+
 use inception_model::Weights;
 use inception_net::graph::{Graph, Parameter, Role};
 

@@ -34,6 +34,30 @@ pub struct Filters {
     groups: Vec<Group>,
 }
 
+/// Weights of some outputs, `[output][input][row][column]`.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    /// The values.
+    pub weights: &'a [f32],
+    /// What each output's are multiplied with; empty for 1.
+    pub scale: &'a [f64],
+}
+
+/// The piece that some output channels of one block are in, and their numbers there; `each` is an
+/// output's weights.
+fn piece<'a>(rows: &[Rows<'a>], channels: Range<usize>, each: usize) -> (Rows<'a>, Range<usize>) {
+    let mut start = 0;
+    for &piece in rows {
+        // Backwards, where the pieces' rows are not the targets, there is only one.
+        let end = start + piece.weights.len() / each;
+        if channels.start < end || rows.len() == 1 {
+            return (piece, channels.start - start..channels.end - start);
+        }
+        start = end;
+    }
+    panic!("all channels have weights")
+}
+
 /// Which convolution the filters are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
@@ -123,15 +147,27 @@ impl Filters {
         self.data.len() * size_of::<f32>()
     }
 
-    /// Packs weights, `[outputs][inputs][rows][columns]` for both directions, the targets' outputs
-    /// one after the other. May be called again with others.
+    /// Packs weights, `[outputs][inputs][rows][columns]` for both directions. May be called again
+    /// with others.
     ///
     /// Panics where the number of weights is another.
     pub fn pack(&mut self, cpu: &Cpu, weights: &[f32]) {
+        self.pack_rows(cpu, &[Rows { weights, scale: &[] }]);
+    }
+
+    /// The same with the weights in several pieces: those of each run of target channels, one
+    /// after the other.
+    ///
+    /// Panics where the number of weights or of factors is another.
+    pub fn pack_rows(&mut self, cpu: &Cpu, rows: &[Rows]) {
         let taps = self.kernel.0 * self.kernel.1;
         let targets: usize = self.targets.iter().map(Channels::count).sum();
         let wanted = targets * self.source.count() * taps;
-        assert_eq!(weights.len(), wanted, "one weight for each tap");
+        let found: usize = rows.iter().map(|rows| rows.weights.len()).sum();
+        assert_eq!(found, wanted, "one weight for each tap");
+        for Rows { weights, scale } in rows.iter().filter(|rows| !rows.scale.is_empty()) {
+            assert_eq!(scale.len() * self.source.count() * taps, weights.len(), "a factor each");
+        }
         self.groups.clear();
         let mut end = 0;
         for (target, channels) in self.targets.iter().enumerate() {
@@ -146,14 +182,14 @@ impl Filters {
         }
         let mut data = std::mem::take(&mut self.data);
         match &self.minimal {
-            Some(minimal) => self.pack_transformed(cpu, weights, minimal, Shared::new(&mut data)),
-            None => self.pack_taps(cpu, weights, targets, Shared::new(&mut data)),
+            Some(minimal) => self.pack_transformed(cpu, rows, minimal, Shared::new(&mut data)),
+            None => self.pack_taps(cpu, rows, targets, Shared::new(&mut data)),
         }
         self.data = data;
         self.isa = Some(cpu.isa());
     }
 
-    fn pack_taps(&self, cpu: &Cpu, weights: &[f32], targets: usize, data: Shared) {
+    fn pack_taps(&self, cpu: &Cpu, rows: &[Rows], targets: usize, data: Shared) {
         let (taps, sources) = (self.kernel.0 * self.kernel.1, self.source.count());
         // From one target channel's weights to the next's, and from one source channel's.
         let steps = match self.direction {
@@ -170,10 +206,11 @@ impl Filters {
                 let start = self.stream(&phase, group.start) + before * phase.taps() * width;
                 // SAFETY: each task has its own block of its own group's stream.
                 let packed = unsafe { data.slice(start, count * phase.taps() * width) };
-                let weights = &weights[before * steps.1..];
                 for (i, channels) in self.target_channels(group).enumerate() {
                     let packed = &mut packed[i * LANES..];
-                    self.pack_block(packed, (count, width), &phase, channels, weights, steps);
+                    let (rows, channels) = piece(rows, channels, taps * sources);
+                    let rows = Rows { weights: &rows.weights[before * steps.1..], ..rows };
+                    self.pack_block(packed, (count, width), &phase, channels, rows, steps);
                 }
             });
         }
@@ -187,22 +224,28 @@ impl Filters {
         (count, width): (usize, usize),
         phase: &Phase,
         channels: Range<usize>,
-        weights: &[f32],
+        rows: Rows,
         steps: (usize, usize),
     ) {
-        let weights = &weights[channels.start * steps.0..];
+        let weights = &rows.weights[channels.start * steps.0..];
+        let scale = rows.scale.get(channels.clone());
         for (tap, place) in phase.taps_of(self.kernel).enumerate() {
             for lane in 0..count {
                 let weights = &weights[lane * steps.1 + place..];
                 let outputs = &mut packed[(tap * count + lane) * width..][..LANES];
-                for (i, output) in outputs.iter_mut().enumerate() {
-                    *output = if i < channels.len() { weights[i * steps.0] } else { 0.0 };
+                outputs.fill(0.0);
+                for (i, output) in outputs.iter_mut().enumerate().take(channels.len()) {
+                    let weight = weights[i * steps.0];
+                    *output = match scale {
+                        Some(scale) => (f64::from(weight) * scale[i]) as f32,
+                        None => weight,
+                    };
                 }
             }
         }
     }
 
-    fn pack_transformed(&self, cpu: &Cpu, weights: &[f32], minimal: &Minimal, data: Shared) {
+    fn pack_transformed(&self, cpu: &Cpu, rows: &[Rows], minimal: &Minimal, data: Shared) {
         let (taps, sources) = (self.kernel.0 * self.kernel.1, self.source.count());
         let transform = minimal.filter_transform();
         cpu.for_each(self.groups.len() * sources, |task| {
@@ -211,9 +254,12 @@ impl Filters {
             let stream = group.start * LANES * sources * minimal.matrices();
             for (i, channels) in self.target_channels(group).enumerate() {
                 let mut filters = vec![[0.0; LANES]; taps];
+                let (rows, channels) = piece(rows, channels, taps * sources);
                 for (lane, target) in channels.enumerate() {
-                    let from = &weights[(target * sources + source) * taps..][..taps];
-                    filters.iter_mut().zip(from).for_each(|(to, &w)| to[lane] = f64::from(w));
+                    let from = &rows.weights[(target * sources + source) * taps..][..taps];
+                    let scale = rows.scale.get(target).copied().unwrap_or(1.0);
+                    let to = filters.iter_mut().zip(from);
+                    to.for_each(|(to, &weight)| to[lane] = scale * f64::from(weight));
                 }
                 transform.apply(cpu, &filters, |matrix, values| {
                     let to = stream + (matrix * sources + source) * width + i * LANES;

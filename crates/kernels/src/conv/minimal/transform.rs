@@ -146,7 +146,8 @@ impl Transform<'_> {
         unsafe {
             let odd = self.half.add(down * row);
             let to = |start| Lines { start, step: LANES, next: row };
-            let turned = |start: *mut f32| Lines { start: start.cast_const(), step: row, next: LANES };
+            let turned =
+                |start: *mut f32| Lines { start: start.cast_const(), step: row, next: LANES };
             let plus = |part| End { add: points(part), ..nothing() };
             columns.output(self.kernels, points(ee), to(self.half), down, exist.1, plus(eo));
             columns.output(self.kernels, points(oe), to(odd), exist.0, exist.1, plus(oo));
