@@ -1,11 +1,15 @@
 //! The `inception` command: parses, runs, and turns what went wrong into one message and an exit
 //! code. It is the only crate that prints.
 
+mod blacklist;
 mod commands;
 mod data;
 mod fail;
+mod hub;
 mod job;
+mod judge;
 mod network;
+mod onnx_runtime;
 mod options;
 mod output;
 mod plot;
@@ -20,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{completions, eval, networks, predict, summary, train};
+use commands::{completions, diff, eval, export, import, networks, predict, pull, summary, train};
 
 /// Trains, uses and shows networks of the Inception family, on the CPU.
 #[derive(Parser)]
@@ -47,7 +51,11 @@ enum Command {
     Train(Box<train::Args>),
     Predict(predict::Args),
     Eval(eval::Args),
+    Import(import::Args),
+    Export(export::Args),
+    Pull(pull::Args),
     Summary(summary::Args),
+    Diff(diff::Args),
     Networks(networks::Args),
     Completions(completions::Args),
 }
@@ -58,7 +66,11 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Pull(args) => pull::run(&args),
         Command::Summary(args) => summary::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Networks(args) => networks::run(&args),
         Command::Completions(args) => completions::run(&args, &mut Cli::command()),
     };

@@ -5,9 +5,27 @@
 //! names mean is the business of `convert`. Every reader takes hostile bytes: a fault is an
 //! error, never a panic, and memory stays in proportion to the file.
 
+mod archive;
 mod array;
+pub mod caffe;
+mod contents;
 mod fault;
+mod format;
 pub mod graph;
+pub mod hdf5;
+pub mod keras;
+mod layout;
+pub mod mxnet;
+mod number;
+pub mod onnx;
+pub mod pickle;
+pub mod safetensors;
+pub mod tensorflow;
+pub mod tfjs;
+pub mod torch;
+mod wire;
 
 pub use array::Array;
+pub use contents::{Contents, FileError, SETTINGS, read};
 pub use fault::Fault;
+pub use format::Format;

@@ -1,8 +1,12 @@
 //! One file for each subcommand.
 
 pub mod completions;
+pub mod diff;
 pub mod eval;
+pub mod export;
+pub mod import;
 pub mod networks;
 pub mod predict;
+pub mod pull;
 pub mod summary;
 pub mod train;
