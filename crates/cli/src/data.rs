@@ -47,7 +47,9 @@ pub fn open_to_judge(
     options: &OpenOptions,
 ) -> Result<Dataset> {
     if let (Some(path), None) = (path, part) {
-        return Ok(Dataset::open_for_test(path, labels, options.strict)?);
+        let folders = wordnet(path, labels);
+        let folders = folders.as_deref().unwrap_or(labels);
+        return Ok(Dataset::open_for_test(path, folders, options.strict)?);
     }
     let mut data = open(path, options)?;
     if part == Some(Part::Train) {
@@ -69,6 +71,25 @@ pub fn open_to_judge(
     }
     data.classes = labels.to_vec();
     Ok(data)
+}
+
+/// The WordNet numbers that labels begin with (`n01440764 tench, Tinca tinca`), where the folder's
+/// classes go by these alone, as ImageNet's do.
+fn wordnet(path: &Path, labels: &[String]) -> Option<Vec<String>> {
+    let number = |label: &String| {
+        let first = label.split_whitespace().next().unwrap_or_default();
+        let digits = first.strip_prefix('n').unwrap_or_default();
+        let is_one = digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit());
+        if is_one { first.to_owned() } else { label.clone() }
+    };
+    let numbers: Vec<String> = labels.iter().map(number).collect();
+    let holds = |name: &String| {
+        ["", "val", "valid", "validation", "test"]
+            .iter()
+            .any(|part| path.join(part).join(name).is_dir())
+    };
+    let used = |(number, label): (&String, &String)| number != label && holds(number);
+    numbers.iter().zip(labels).any(used).then_some(numbers)
 }
 
 /// What a glance at some of the pictures shows.

@@ -1,12 +1,16 @@
 //! The `inception` command: parses, runs, and turns what went wrong into one message and an exit
 //! code. It is the only crate that prints.
 
+mod blacklist;
 mod commands;
 mod data;
 mod engine;
 mod fail;
+mod hub;
 mod job;
+mod judge;
 mod network;
+mod onnx_runtime;
 mod options;
 mod output;
 mod plot;
@@ -21,7 +25,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{bench, completions, eval, explain_plan, networks, predict, summary, train, tune};
+use commands::{
+    bench, completions, diff, eval, explain_plan, export, import, networks, predict, pull, summary,
+    train, tune,
+};
 
 /// Trains, uses and shows networks of the Inception family, on the CPU.
 #[derive(Parser)]
@@ -48,7 +55,11 @@ enum Command {
     Train(Box<train::Args>),
     Predict(predict::Args),
     Eval(eval::Args),
+    Import(import::Args),
+    Export(export::Args),
+    Pull(pull::Args),
     Summary(summary::Args),
+    Diff(diff::Args),
     Networks(networks::Args),
     Bench(bench::Args),
     ExplainPlan(explain_plan::Args),
@@ -62,7 +73,11 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Pull(args) => pull::run(&args),
         Command::Summary(args) => summary::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Networks(args) => networks::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::ExplainPlan(args) => explain_plan::run(&args),

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use inception_engine::Cpu;
-use inception_net::preprocessing::{Preprocessing, Resize};
+use inception_net::preprocessing::{Filter, Preprocessing, Protocol, Resize};
 use inception_net::zoo::Dialect;
 
 /// Height and width in pixels, written `299` or `299x320`.
@@ -71,15 +71,54 @@ pub struct PreprocessingOptions {
     /// Size before cropping: none, N for the shorter side, or HEIGHTxWIDTH
     #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = resize)]
     pub resize: Option<Resize>,
+    /// Whose resizing: the same filter gives other pixels in every library
+    #[arg(long, value_name = "NAME", value_parser = protocol())]
+    pub resize_protocol: Option<Protocol>,
+    /// Interpolation of the resizing
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub resize_filter: Option<ResizeFilter>,
     /// Central part that is used, as 299 or 299x320
     #[arg(long, value_name = "PIXELS", allow_negative_numbers = true)]
     pub crop: Option<Pixels>,
 }
 
+/// [`Filter`] on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ResizeFilter {
+    /// Two pixels a side
+    Bilinear,
+    /// Four pixels a side
+    Bicubic,
+    /// Six pixels a side; of torchvision and pil only
+    Lanczos,
+}
+
+impl From<ResizeFilter> for Filter {
+    fn from(filter: ResizeFilter) -> Self {
+        match filter {
+            ResizeFilter::Bilinear => Filter::Bilinear,
+            ResizeFilter::Bicubic => Filter::Bicubic,
+            ResizeFilter::Lanczos => Filter::Lanczos,
+        }
+    }
+}
+
+/// Names the protocols in help and completions.
+fn protocol() -> impl clap::builder::TypedValueParser<Value = Protocol> {
+    use clap::builder::TypedValueParser;
+    clap::builder::PossibleValuesParser::new(Protocol::ALL.map(Protocol::name))
+        .try_map(|name| name.parse::<Protocol>())
+}
+
 impl PreprocessingOptions {
     /// Puts what was given in the place of the model's own.
     pub fn apply(&self, preprocessing: &mut Preprocessing) {
-        preprocessing.resize = self.resize.unwrap_or(preprocessing.resize);
+        if let Some(resize) = self.resize {
+            // A part cut out before is a part of the size.
+            (preprocessing.resize, preprocessing.central) = (resize, None);
+        }
+        preprocessing.protocol = self.resize_protocol.unwrap_or(preprocessing.protocol);
+        preprocessing.filter = self.resize_filter.map_or(preprocessing.filter, Filter::from);
         preprocessing.crop = self.crop.map(|p| (p.0, p.1)).or(preprocessing.crop);
     }
 }

@@ -20,6 +20,36 @@ pub struct Progress {
     last_line: Instant,
 }
 
+/// Shows a download on standard error, where that is a terminal.
+pub struct Download(ProgressBar);
+
+impl Download {
+    /// Nothing is shown before the first report.
+    pub fn new(name: &str) -> Self {
+        let target = match console::Term::stderr().is_term() {
+            true => ProgressDrawTarget::stderr_with_hz(8),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        let template = "{prefix} {bar:24} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+        let style = ProgressStyle::with_template(template).expect("the template is right");
+        bar.set_style(style.progress_chars("━╸─"));
+        bar.set_prefix(name.to_owned());
+        Self(bar)
+    }
+
+    /// So many bytes are there, of so many where that is known.
+    pub fn show(&mut self, done: u64, of: Option<u64>) {
+        self.0.set_length(of.unwrap_or(done));
+        self.0.set_position(done);
+    }
+
+    /// Removes the bar.
+    pub fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// When this session began and at which step of the whole run.
 struct Pace {
     start: Instant,

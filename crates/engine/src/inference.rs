@@ -37,7 +37,7 @@ pub struct Inference {
 impl Inference {
     /// Prepares the network to compute its main logits.
     pub fn new(graph: &Graph, weights: &Weights, cpu: Arc<Cpu>) -> Result<Self, EngineError> {
-        let main = graph.heads.last().map_or(graph.layers.len() - 1, |head| head.logits);
+        let main = graph.main_logits();
         Self::with_outputs(graph, weights, cpu, &[main])
     }
 

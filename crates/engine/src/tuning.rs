@@ -23,7 +23,7 @@ pub fn tune(
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Plan, EngineError> {
     let weights = Weights::initial(graph, 0);
-    let main = graph.heads.last().map_or(graph.layers.len() - 1, |head| head.logits);
+    let main = graph.main_logits();
     let plans = plans(graph, &weights, cpu, &[main])?;
     let size = graph.layers[0].shape.len();
     let pictures: Vec<f32> = (0..BATCH * size).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::preprocess::Bounds;
 use crate::random::Random;
-use crate::resize::Bounds;
 
 /// How training pictures are changed at random, each epoch anew.
 ///

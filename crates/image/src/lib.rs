@@ -5,20 +5,22 @@
 //! layer; it never writes a file and never prints.
 
 mod augment;
+mod crops;
 pub mod dataset;
 mod decode;
 mod error;
 mod folders;
 mod idx;
+mod interpolate;
 mod jpeg;
 mod loader;
 mod picture;
 mod preprocess;
 mod random;
-mod resize;
 mod threads;
 
 pub use augment::{Augmentation, RandomCrop};
+pub use crops::Crops;
 pub use dataset::{Dataset, Sample};
 pub use decode::{MAX_FILE, MAX_PIXELS, PictureError, Problem, decode, open};
 pub use error::DataError;

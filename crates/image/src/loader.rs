@@ -36,7 +36,8 @@ pub struct Batching {
 /// Some pictures, ready for the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// `[picture][channel][row][column]`.
+    /// `[picture][channel][row][column]`; in evaluation with several [`Crops`](crate::Crops)
+    /// `[picture][view][channel][row][column]`.
     pub pictures: Vec<f32>,
     /// Each picture's class.
     pub labels: Vec<usize>,
@@ -118,13 +119,16 @@ impl Pipeline {
                 let mut random = Random::new(Purpose::Augment, [seed, epoch, index as u64]);
                 self.preprocessor.apply_augmented(&picture, augmentation, &mut random, out)
             }
-            _ => self.preprocessor.apply(&picture, out),
+            (Some(_), None) => self.preprocessor.apply_once(&picture, out),
+            (None, _) => self.preprocessor.apply(&picture, out),
         };
         written.map_err(|problem| PictureError { name: self.samples[index].name().into(), problem })
     }
 
     fn batch(&self, indices: &[usize], augmented: Option<(u64, u64)>) -> Prepared {
-        let length = self.preprocessor.len();
+        // Training shows each picture once.
+        let views = if augmented.is_some() { 1 } else { self.preprocessor.views() };
+        let length = self.preprocessor.len() * views;
         let mut batch = Batch {
             pictures: Vec::with_capacity(indices.len() * length),
             labels: Vec::with_capacity(indices.len()),

@@ -1,13 +1,14 @@
 //! From a picture to a network's input tensor.
 
-use inception_net::preprocessing::{ChannelOrder, Preprocessing, Resize};
+use inception_net::preprocessing::{ChannelOrder, Preprocessing, Resize, Rounding};
 
 use crate::augment::{Augmentation, RandomCrop, mirror, random_bounds, shift};
+use crate::crops::{Crops, Part, Square, View};
 use crate::decode::Problem;
 use crate::error::DataError;
+use crate::interpolate::Interpolation;
 use crate::picture::{Picture, luma};
 use crate::random::Random;
-use crate::resize::{Area, Bounds, resample};
 
 /// A [`Preprocessing`] for a network's input size, known to fit it.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,16 +16,40 @@ pub struct Preprocessor {
     preprocessing: Preprocessing,
     height: usize,
     width: usize,
+    crops: Crops,
+}
+
+/// A rectangle of whole pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bounds {
+    pub(crate) top: usize,
+    pub(crate) left: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
 }
 
 /// What part of a picture becomes what part of the tensor.
 struct Window {
     /// Pixels that exist for the filter.
     bounds: Bounds,
-    /// What is shown.
-    area: Area,
-    /// What it becomes, and where in the tensor it lies; the rest is black.
+    /// Height and width that they are resized to.
+    size: (usize, usize),
+    /// The first row and column shown of that.
+    from: (usize, usize),
+    /// Where in the tensor it is shown, and how much of it; the rest is black.
     target: Bounds,
+}
+
+impl Window {
+    /// The pixels shown, where none is resized.
+    fn as_it_is(&self) -> Option<Bounds> {
+        let Self { bounds, size, from, target } = self;
+        (*size == (bounds.height, bounds.width)).then_some(Bounds {
+            top: bounds.top + from.0,
+            left: bounds.left + from.1,
+            ..*target
+        })
+    }
 }
 
 impl Preprocessor {
@@ -60,6 +85,12 @@ impl Preprocessor {
         if height == 0 || width == 0 {
             return error(format!("the network takes {height}×{width} pixels"));
         }
+        if !p.central.is_none_or(|share| 0.0 < share && share <= 1.0) {
+            return error(format!("the central share {:?} is not between 0 and 1", p.central));
+        }
+        if !p.protocol.has(p.filter) {
+            return error(format!("{} has no {:?} resizing", p.protocol, p.filter));
+        }
         let fixed = match (p.crop, p.resize) {
             (Some(size), _) => Some(size),
             (None, Resize::Exact { height, width }) => Some((height, width)),
@@ -69,11 +100,30 @@ impl Preprocessor {
             Some((h, w)) if (h, w) != (height, width) => error(format!(
                 "it gives {h}×{w} pixels, the network takes {height}×{width} (rows × columns)"
             )),
-            _ => Ok(Self { preprocessing, height, width }),
+            _ => Ok(Self { preprocessing, height, width, crops: Crops::One }),
         }
     }
 
-    /// Values of one picture's tensor: channels × height × width.
+    /// The same with several views of each picture; they take the preprocessing's filter, protocol
+    /// and numbers, but the papers' sizes and crops.
+    ///
+    /// Fails if the input is not square, which the papers' crops are.
+    pub fn with_crops(self, crops: Crops) -> Result<Self, DataError> {
+        if crops != Crops::One && self.height != self.width {
+            let (height, width) = (self.height, self.width);
+            return Err(DataError::Preprocessing(format!(
+                "{crops} crops are defined for square inputs, the network takes {height}×{width}"
+            )));
+        }
+        Ok(Self { crops, ..self })
+    }
+
+    /// Tensors made of each picture in evaluation.
+    pub fn views(&self) -> usize {
+        self.crops.count()
+    }
+
+    /// Values of one view's tensor: channels × height × width.
     pub fn len(&self) -> usize {
         self.channels() * self.height * self.width
     }
@@ -88,18 +138,92 @@ impl Preprocessor {
         self.preprocessing.order.channels()
     }
 
-    /// Writes the picture's tensor, `[channel][row][column]`, as evaluation sees it.
+    /// Writes the picture's tensors, `[view][channel][row][column]`, as evaluation sees it.
     ///
-    /// Resizing, central cropping (offsets rounded half to even) and padding with black are
+    /// Resizing, central cropping (offsets as `rounding` says) and padding with black are
     /// torchvision's on float tensors; grey from colour is PIL's. A size that the network does
     /// not take is an error.
     ///
     /// # Panics
-    /// If `out` does not have [`Preprocessor::len`] values.
+    /// If `out` does not have [`Preprocessor::len`] values for each of [`Preprocessor::views`].
     pub fn apply(&self, picture: &Picture, out: &mut [f32]) -> Result<(), Problem> {
+        assert_eq!(out.len(), self.len() * self.views(), "values of the tensors");
+        if self.crops == Crops::One {
+            return self.apply_once(picture, out);
+        }
+        let side = match self.preprocessing.resize {
+            Resize::Shorter(side) if side >= self.height => side,
+            _ => (self.height * 8 + 3) / 7,
+        };
+        let views = self.crops.views(self.height, side);
+        for (view, out) in views.iter().zip(out.chunks_exact_mut(self.len())) {
+            self.show(picture, view, out);
+        }
+        Ok(())
+    }
+
+    /// The one view that the preprocessing describes.
+    pub(crate) fn apply_once(&self, picture: &Picture, out: &mut [f32]) -> Result<(), Problem> {
         let window = self.central(picture)?;
         self.render(picture, &window, out);
         Ok(())
+    }
+
+    fn show(&self, picture: &Picture, view: &View, out: &mut [f32]) {
+        let bounds = self.kept(picture);
+        let (side, input) = (view.side, self.height);
+        let size = resized(Resize::Shorter(side), bounds.height, bounds.width);
+        // A square of the resized picture, along its longer side.
+        let start = |long: usize| match view.square {
+            Square::First => 0,
+            Square::Central => half(long - side, self.preprocessing.rounding),
+            Square::Last => long - side,
+        };
+        let (top, left) = (start(size.0), start(size.1));
+        match view.part {
+            Part::Crop(down, right) => {
+                let part = |place: usize| {
+                    [0, half(side - input, self.preprocessing.rounding), side - input][place]
+                };
+                let target = Bounds { top: 0, left: 0, height: input, width: input };
+                let from = (top + part(down), left + part(right));
+                self.render(picture, &Window { bounds, size, from, target }, out);
+            }
+            Part::Whole => {
+                let target = Bounds { top: 0, left: 0, height: side, width: side };
+                let square = Window { bounds, size, from: (top, left), target };
+                self.shrink(picture, &square, out);
+            }
+        }
+        if view.mirrored {
+            self.planes(out).for_each(|plane| mirror(plane, self.width));
+        }
+    }
+
+    /// What the window shows, a picture of its own, resized to the input.
+    fn shrink(&self, picture: &Picture, square: &Window, out: &mut [f32]) {
+        let side = square.target.height;
+        let preprocessing = &self.preprocessing;
+        let interpolation = Interpolation::new(
+            (preprocessing.protocol, preprocessing.filter),
+            (side, side),
+            (self.height, self.width),
+            (0..self.height, 0..self.width),
+        );
+        let (rows, columns) = interpolation.source();
+        for (c, plane) in self.planes(out).enumerate() {
+            let values = self.resampled(picture, square, c);
+            let read: Vec<u8> = values
+                .chunks_exact(side)
+                .skip(rows.start)
+                .take(rows.len())
+                .flat_map(|row| &row[columns.clone()])
+                .map(|v| v.round() as u8)
+                .collect();
+            let normalise = self.normalise(c);
+            let values = interpolation.run(&read);
+            plane.iter_mut().zip(values).for_each(|(v, value)| *v = normalise(value));
+        }
     }
 
     /// The same with random changes, for training.
@@ -115,7 +239,7 @@ impl Preprocessor {
                 let size = (picture.height(), picture.width());
                 let bounds = random_bounds(size, area, aspect, random);
                 let target = Bounds { top: 0, left: 0, height: self.height, width: self.width };
-                Window { bounds, area: bounds.into(), target }
+                Window { bounds, size: (self.height, self.width), from: (0, 0), target }
             }
             RandomCrop::Central | RandomCrop::Shift { .. } => self.central(picture)?,
         };
@@ -145,9 +269,10 @@ impl Preprocessor {
 
     /// The part that evaluation sees.
     fn central(&self, picture: &Picture) -> Result<Window, Problem> {
-        let bounds = Bounds { top: 0, left: 0, height: picture.height(), width: picture.width() };
-        let (height, width) = resized(self.preprocessing.resize, bounds.height, bounds.width);
-        if self.preprocessing.crop.is_none() && (height, width) != (self.height, self.width) {
+        let bounds = self.kept(picture);
+        let size = resized(self.preprocessing.resize, bounds.height, bounds.width);
+        let (height, width) = size;
+        if self.preprocessing.crop.is_none() && size != (self.height, self.width) {
             return Err(Problem::WrongSize {
                 got_height: height,
                 got_width: width,
@@ -158,27 +283,31 @@ impl Preprocessor {
         // Per side: where the crop begins in the resized picture, how much of it there is, and
         // where that lies in the tensor.
         let cut = |size: usize, wanted: usize| match size.checked_sub(wanted) {
-            Some(over) => ((over as f64 / 2.0).round_ties_even(), wanted, 0),
-            None => (0.0, size, (wanted - size) / 2),
+            Some(over) => (half(over, self.preprocessing.rounding), wanted, 0),
+            None => (0, size, (wanted - size) / 2),
         };
         let (from_y, rows, top) = cut(height, self.height);
         let (from_x, columns, left) = cut(width, self.width);
-        let scale_y = bounds.height as f64 / height as f64;
-        let scale_x = bounds.width as f64 / width as f64;
-        let area = Area {
-            top: from_y * scale_y,
-            left: from_x * scale_x,
-            height: rows as f64 * scale_y,
-            width: columns as f64 * scale_x,
+        let target = Bounds { top, left, height: rows, width: columns };
+        Ok(Window { bounds, size, from: (from_y, from_x), target })
+    }
+
+    /// The central part of the picture that anything is made of.
+    fn kept(&self, picture: &Picture) -> Bounds {
+        // tf.image.central_crop.
+        let margin = |side: usize| match self.preprocessing.central {
+            Some(share) => ((side as f64 - side as f64 * f64::from(share)) / 2.0) as usize,
+            None => 0,
         };
-        Ok(Window { bounds, area, target: Bounds { top, left, height: rows, width: columns } })
+        let (top, left) = (margin(picture.height()), margin(picture.width()));
+        let (height, width) = (picture.height() - 2 * top, picture.width() - 2 * left);
+        Bounds { top, left, height, width }
     }
 
     fn render(&self, picture: &Picture, window: &Window, out: &mut [f32]) {
         assert_eq!(out.len(), self.len(), "values of the tensor");
         let target = window.target;
-        let bounds = window.area.reach(target.height, target.width, window.bounds);
-        let as_it_is = window.area.exactly(target.height, target.width);
+        let as_it_is = window.as_it_is();
         let mut resampled = Vec::new();
         for (c, plane) in self.planes(out).enumerate() {
             let normalise = self.normalise(c);
@@ -200,10 +329,7 @@ impl Preprocessor {
             }
             // A grey picture's channels are all the same.
             if c == 0 || picture.channels() > 1 {
-                let values = self.channel(picture, c, bounds);
-                let size = (target.height, target.width);
-                let filter = self.preprocessing.filter;
-                resampled = resample(&values, bounds, window.area, size, filter);
+                resampled = self.resampled(picture, window, c);
             }
             for (row, values) in rows.zip(resampled.chunks_exact(target.width)) {
                 for (v, value) in row.iter_mut().zip(values) {
@@ -211,6 +337,23 @@ impl Preprocessor {
                 }
             }
         }
+    }
+
+    /// A channel of what the window shows, by the protocol.
+    fn resampled(&self, picture: &Picture, window: &Window, c: usize) -> Vec<f32> {
+        let Window { bounds, size, from, target } = *window;
+        let (filter, protocol) = (self.preprocessing.filter, self.preprocessing.protocol);
+        let shown = (from.0..from.0 + target.height, from.1..from.1 + target.width);
+        let whole = (bounds.height, bounds.width);
+        let interpolation = Interpolation::new((protocol, filter), whole, size, shown);
+        let (rows, columns) = interpolation.source();
+        let source = Bounds {
+            top: bounds.top + rows.start,
+            left: bounds.left + columns.start,
+            height: rows.len(),
+            width: columns.len(),
+        };
+        interpolation.run(&self.channel(picture, c, source))
     }
 
     /// The tensor's channel `c` of the picture's pixels in `bounds`, row by row.
@@ -232,18 +375,11 @@ impl Preprocessor {
     }
 }
 
-impl From<Bounds> for Area {
-    fn from(b: Bounds) -> Self {
-        let [top, left, height, width] = [b.top, b.left, b.height, b.width].map(|v| v as f64);
-        Area { top, left, height, width }
-    }
-}
-
-impl Area {
-    /// The whole pixels that this is, if it is `height` × `width` of them.
-    fn exactly(&self, height: usize, width: usize) -> Option<Bounds> {
-        let bounds = Bounds { top: self.top as usize, left: self.left as usize, height, width };
-        (Area::from(bounds) == *self).then_some(bounds)
+/// Half of a margin.
+fn half(length: usize, rounding: Rounding) -> usize {
+    match rounding {
+        Rounding::Even => (length as f64 / 2.0).round_ties_even() as usize,
+        Rounding::Down => length / 2,
     }
 }
 

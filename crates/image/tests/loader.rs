@@ -14,13 +14,16 @@ use inception_image::{
     Sample,
 };
 use inception_net::Preprocessing;
-use inception_net::preprocessing::{ChannelOrder, Filter, Resize};
+use inception_net::preprocessing::{ChannelOrder, Filter, Protocol, Resize, Rounding};
 
 fn grey(height: usize, width: usize) -> Preprocessor {
     let p = Preprocessing {
+        central: None,
         resize: Resize::None,
         filter: Filter::Bilinear,
+        protocol: Protocol::default(),
         crop: None,
+        rounding: Rounding::default(),
         order: ChannelOrder::Grey,
         mean: vec![0.0],
         std: vec![1.0 / 255.0],

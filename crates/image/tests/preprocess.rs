@@ -5,8 +5,10 @@ mod common;
 use std::f64::consts::PI;
 
 use common::{data, noise};
-use inception_image::{Picture, Preprocessor, Problem, decode};
-use inception_net::preprocessing::{ChannelOrder, Filter, Preprocessing, Resize};
+use inception_image::{Crops, Picture, Preprocessor, Problem, decode};
+use inception_net::preprocessing::{
+    ChannelOrder, Filter, Preprocessing, Protocol, Resize, Rounding,
+};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -40,9 +42,12 @@ fn recorded() -> Recorded {
 /// Values stay 0–255.
 fn plain(order: ChannelOrder) -> Preprocessing {
     Preprocessing {
+        central: None,
         resize: Resize::None,
         filter: Filter::Bilinear,
+        protocol: Protocol::default(),
         crop: None,
+        rounding: Rounding::default(),
         order,
         mean: vec![0.0; order.channels()],
         std: vec![1.0 / 255.0; order.channels()],
@@ -73,6 +78,171 @@ fn resizes_as_torchvision_and_pillow() {
         let got = tensor(&p, (height, width), &picture);
         assert_close(&format!("{filter:?} to {height}×{width}"), &got, &values, 2e-3);
     }
+}
+
+#[derive(Deserialize)]
+struct Original {
+    protocol: Protocol,
+    filter: Filter,
+    height: usize,
+    width: usize,
+    values: Vec<f32>,
+}
+
+fn originals() -> Vec<Original> {
+    serde_json::from_slice(&data("protocols.json")).unwrap()
+}
+
+fn resized_by(original: &Original) -> Vec<f32> {
+    let &Original { protocol, filter, height, width, .. } = original;
+    let picture = Picture::grey(23, 17, noise(23 * 17));
+    let resize = Resize::Exact { height, width };
+    let p = Preprocessing { resize, filter, protocol, ..plain(ChannelOrder::Grey) };
+    tensor(&p, (height, width), &picture)
+}
+
+#[test]
+fn every_protocol_is_its_library() {
+    let originals = originals();
+    assert_eq!(originals.len(), 3 * 13);
+    for original in &originals {
+        let Original { protocol, filter, height, width, values } = original;
+        // Recorded with three digits; PIL's are whole numbers.
+        let tolerance = if *protocol == Protocol::Pil { 1e-4 } else { 255e-5 };
+        let what = format!("{protocol} {filter:?} to {height}×{width}");
+        assert_close(&what, &resized_by(original), values, tolerance);
+    }
+}
+
+/// Taking one protocol for another is seen: no two of them agree within the tolerance, but for
+/// the two that are the same by definition.
+#[test]
+fn no_protocol_is_another() {
+    let originals: Vec<Original> =
+        originals().into_iter().filter(|o| o.filter == Filter::Bilinear && o.width == 11).collect();
+    for (i, a) in originals.iter().enumerate() {
+        for b in &originals[..i] {
+            let off = a.values.iter().zip(&b.values).map(|(a, b)| (a - b).abs());
+            let off = off.fold(0.0, f32::max);
+            let pair = [a.protocol, b.protocol];
+            let same = pair == [Protocol::Tensorflow2, Protocol::TorchvisionAliased];
+            assert_eq!(off < 0.1, same, "{pair:?}: {off}");
+        }
+    }
+}
+
+#[test]
+fn a_crop_of_any_protocol_is_a_part_of_the_whole() {
+    for protocol in Protocol::ALL {
+        let picture = Picture::grey(40, 31, noise(40 * 31));
+        let resize = Resize::Exact { height: 22, width: 53 };
+        let p = Preprocessing { resize, protocol, ..plain(ChannelOrder::Grey) };
+        let whole = tensor(&p, (22, 53), &picture);
+        let crop = tensor(&Preprocessing { crop: Some((8, 9)), ..p }, (8, 9), &picture);
+        let expected: Vec<f32> = (7..15).flat_map(|y| whole[y * 53 + 22..][..9].to_vec()).collect();
+        assert_eq!(crop, expected, "{protocol}");
+    }
+}
+
+#[test]
+fn the_central_part_is_tensorflows() {
+    // tf.image.central_crop of 31 × 40 at .875: from (31 - 31 * .875) / 2 = 1, (40 - 35) / 2 = 2.
+    let picture = Picture::grey(40, 31, noise(40 * 31));
+    let p = Preprocessing { central: Some(0.875), ..plain(ChannelOrder::Grey) };
+    let expected: Vec<f32> = (1..30)
+        .flat_map(|y| picture.values()[y * 40 + 2..][..36].to_vec())
+        .map(f32::from)
+        .collect();
+    let p = Preprocessing { resize: Resize::Exact { height: 29, width: 36 }, ..p };
+    assert_close("", &tensor(&p, (29, 36), &picture), &expected, 1e-4);
+}
+
+#[test]
+fn a_filter_that_the_library_lacks_is_an_error() {
+    for protocol in Protocol::ALL {
+        for filter in [Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
+            let p = Preprocessing { filter, protocol, ..plain(ChannelOrder::Grey) };
+            let made = Preprocessor::new(p, (1, 5, 5));
+            assert_eq!(made.is_ok(), protocol.has(filter), "{protocol} {filter:?}");
+        }
+    }
+    let json = r#"{"resize":"none","protocol":"pillow","order":"rgb","mean":[0],"std":[1]}"#;
+    let error = serde_json::from_str::<Preprocessing>(json).unwrap_err().to_string();
+    assert!(error.contains("`pillow`; there are torchvision,"), "{error}");
+}
+
+/// Values of view `n` of several.
+fn view(p: &Preprocessing, crops: Crops, n: usize, picture: &Picture) -> Vec<f32> {
+    let (height, width) = p.crop.unwrap();
+    let one = Preprocessor::new(p.clone(), (p.order.channels(), height, width)).unwrap();
+    let several = one.with_crops(crops).unwrap();
+    let mut out = vec![f32::NAN; several.len() * several.views()];
+    several.apply(picture, &mut out).unwrap();
+    out[n * several.len()..][..several.len()].to_vec()
+}
+
+#[test]
+fn ten_crops_are_corners_and_centre_of_the_central_square() {
+    // Shorter side 10, its size already: nothing is resized. The square is columns 3 to 12.
+    let picture = Picture::grey(16, 10, noise(160));
+    let p = Preprocessing {
+        resize: Resize::Shorter(10),
+        crop: Some((7, 7)),
+        ..plain(ChannelOrder::Grey)
+    };
+    let cut = |top: usize, left: usize, mirrored: bool| -> Vec<f32> {
+        let row = |y: usize| {
+            let mut row = picture.values()[(top + y) * 16 + left..][..7].to_vec();
+            if mirrored {
+                row.reverse();
+            }
+            row
+        };
+        (0..7).flat_map(row).map(f32::from).collect()
+    };
+    let places = [(0, 3), (0, 6), (3, 3), (3, 6), (2, 5)];
+    for (n, (top, left)) in places.into_iter().enumerate() {
+        for mirrored in [false, true] {
+            let got = view(&p, Crops::Ten, 2 * n + usize::from(mirrored), &picture);
+            assert_close(&format!("{n} {mirrored}"), &got, &cut(top, left, mirrored), 1e-4);
+        }
+    }
+}
+
+#[test]
+fn the_last_of_twelve_crops_is_the_whole_square() {
+    let picture = Picture::grey(16, 10, noise(160));
+    let p = Preprocessing {
+        resize: Resize::Shorter(10),
+        crop: Some((7, 7)),
+        protocol: Protocol::Pil,
+        ..plain(ChannelOrder::Grey)
+    };
+    let square: Vec<u8> =
+        (0..10).flat_map(|y| picture.values()[y * 16 + 3..][..10].to_vec()).collect();
+    let exact = Resize::Exact { height: 7, width: 7 };
+    let whole = Preprocessing { resize: exact, crop: None, ..p.clone() };
+    let expected = tensor(&whole, (7, 7), &Picture::grey(10, 10, square));
+    assert_eq!(view(&p, Crops::Twelve, 10, &picture), expected);
+}
+
+#[test]
+fn a_hundred_and_forty_four_views_of_any_picture() {
+    for (width, height) in [(300, 11), (9, 200), (64, 64), (1, 1)] {
+        let picture = Picture::rgb(width, height, noise(width * height * 3));
+        let p = Preprocessing {
+            resize: Resize::Shorter(32),
+            crop: Some((28, 28)),
+            ..plain(ChannelOrder::Rgb)
+        };
+        for n in [0, 71, 143] {
+            let values = view(&p, Crops::OneHundredFortyFour, n, &picture);
+            assert!(values.iter().all(|v| v.is_finite()), "{width}×{height}");
+        }
+    }
+    let p = Preprocessor::new(plain(ChannelOrder::Grey), (1, 10, 12)).unwrap();
+    let error = p.with_crops(Crops::Ten).unwrap_err().to_string();
+    assert!(error.contains("square inputs"), "{error}");
 }
 
 #[test]

@@ -2,18 +2,27 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use inception_net::Net;
-use inception_net::graph::Graph;
+use inception_net::graph::{Graph, Role};
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
-use crate::{ModelError, Weights};
+use crate::bytes::Bytes;
+use crate::{ModelError, Precision, Weights};
 
-/// What the header's `format` entry says in files this version writes.
-pub const FORMAT: &str = "inception-model/1";
+/// What the header's `format` entry says in files this version writes. Version 2 added the
+/// network's dialect, numbers of 16 bits and the rule about fields that a reader does not know.
+pub const FORMAT: &str = "inception-model/2";
+
+/// Versions that are read.
+const READABLE: [&str; 2] = ["inception-model/1", FORMAT];
+
+/// Fields of the header that a reader has to know. Any other makes a file unreadable, since it
+/// may change what the weights mean; what may be passed over goes into `provenance`.
+const FIELDS: [&str; 4] = ["format", "network", "labels", "provenance"];
 
 /// A trained network with all that is needed to use it.
 #[derive(Clone, Debug)]
@@ -31,17 +40,36 @@ pub struct Model {
 impl Model {
     /// Writes the model to one file, which appears whole or not at all.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
+        self.save_as(path, Precision::F32)
+    }
+
+    /// The same with the filters and matrices in this precision. Everything else (biases, batch
+    /// norm's scale, shift and statistics) stays as it is: it is a hundredth of the file, and
+    /// variances may lie outside what 16 bits hold.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written, or a weight is too large for the precision.
+    pub fn save_as(&self, path: &Path, precision: Precision) -> Result<(), ModelError> {
         let header = BTreeMap::from([
             ("format".to_owned(), FORMAT.to_owned()),
             ("network".to_owned(), json(&self.net)),
             ("labels".to_owned(), json(&self.labels)),
             ("provenance".to_owned(), json(&self.provenance)),
         ]);
+        let header = HashMap::from([(HEADER.to_owned(), json(&header))]);
         let tensors = self.weights.tensors().iter().map(|tensor| {
             let parameter = &tensor.parameter;
-            (parameter.name.as_str(), parameter.shape.as_slice(), tensor.values.as_slice())
+            let narrow = parameter.role == Role::Weight;
+            let precision = if narrow { precision } else { Precision::F32 };
+            Named {
+                name: &parameter.name,
+                shape: &parameter.shape,
+                values: &tensor.values,
+                precision,
+            }
         });
-        write_tensors(path, header, tensors)
+        write(path, Some(header), tensors)
     }
 
     /// Reads a model file, strictly: every tensor the network wants, of its shape, and no others.
@@ -49,10 +77,27 @@ impl Model {
         if path.is_dir() {
             return Err(ModelError::Folder(path.to_owned()));
         }
-        let file = TensorFile::read(path)?;
+        Self::of_file(TensorFile::read(path)?)
+    }
+
+    /// The same from a file's bytes; `path` is only what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::load`].
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, ModelError> {
+        Self::of_file(TensorFile::parse(bytes, path)?)
+    }
+
+    fn of_file(file: TensorFile) -> Result<Self, ModelError> {
+        let path = &file.path.clone();
         let format = file.header("format")?;
-        if format != FORMAT {
+        if !READABLE.contains(&format) {
             return Err(ModelError::Version { path: path.to_owned(), found: format.to_owned() });
+        }
+        if let Some(field) = file.header.keys().find(|key| !FIELDS.contains(&key.as_str())) {
+            let reason = format!("its header has `{field}`, which this program does not know");
+            return Err(ModelError::malformed(path, reason));
         }
         let net: Net = file.header_json("network")?;
         let graph = graph_of(&net, path)?;
@@ -81,7 +126,7 @@ fn json(value: &impl serde::Serialize) -> String {
 /// header is written in random order, and the same model has to be the same bytes.
 const HEADER: &str = "inception";
 
-/// A safetensors file of `f32` tensors, read into memory.
+/// A safetensors file of floating-point tensors, as `f32`.
 pub struct TensorFile {
     path: PathBuf,
     header: BTreeMap<String, String>,
@@ -91,20 +136,22 @@ pub struct TensorFile {
 impl TensorFile {
     /// Reads and checks the file: header, names, offsets, sizes.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let bytes =
-            fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        let map =
+            Bytes::of(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        Self::parse(map.get(), path)
+    }
+
+    fn parse(bytes: &[u8], path: &Path) -> Result<Self, ModelError> {
         let malformed = |reason: String| ModelError::malformed(path, reason);
         let (_, metadata) =
-            SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;
-        let parsed = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
+            SafeTensors::read_metadata(bytes).map_err(|e| malformed(e.to_string()))?;
+        let parsed = SafeTensors::deserialize(bytes).map_err(|e| malformed(e.to_string()))?;
         let mut tensors = Vec::with_capacity(parsed.len());
         for (name, view) in parsed.iter() {
-            if view.dtype() != Dtype::F32 {
-                return Err(malformed(format!("{name} is {:?}, expected F32", view.dtype())));
-            }
-            let (values, _) = view.data().as_chunks::<4>();
-            let values = values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-            tensors.push((name.to_owned(), view.shape().to_vec(), values));
+            let precision = Precision::of(view.dtype()).ok_or_else(|| {
+                malformed(format!("{name} is {:?}, expected F32, F16 or BF16", view.dtype()))
+            })?;
+            tensors.push((name.to_owned(), view.shape().to_vec(), precision.values(view.data())));
         }
         let header = match metadata.metadata().as_ref().and_then(|texts| texts.get(HEADER)) {
             Some(text) => serde_json::from_str(text)
@@ -137,23 +184,31 @@ impl TensorFile {
     }
 }
 
-struct Borrowed<'a> {
-    shape: &'a [usize],
-    values: &'a [f32],
+/// A named tensor to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its shape.
+    pub shape: &'a [usize],
+    /// Its values.
+    pub values: &'a [f32],
+    /// How they are stored.
+    pub precision: Precision,
 }
 
-impl View for Borrowed<'_> {
+impl View for Named<'_> {
     fn dtype(&self) -> Dtype {
-        Dtype::F32
+        self.precision.dtype()
     }
     fn shape(&self) -> &[usize] {
         self.shape
     }
     fn data(&self) -> Cow<'_, [u8]> {
-        self.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        Cow::Owned(self.precision.bytes(self.values))
     }
     fn data_len(&self) -> usize {
-        size_of_val(self.values)
+        self.values.len() * self.precision.size()
     }
 }
 
@@ -164,11 +219,44 @@ pub fn write_tensors<'a>(
     header: BTreeMap<String, String>,
     tensors: impl IntoIterator<Item = (&'a str, &'a [usize], &'a [f32])>,
 ) -> Result<(), ModelError> {
-    let tensors =
-        tensors.into_iter().map(|(name, shape, values)| (name, Borrowed { shape, values }));
     let header = HashMap::from([(HEADER.to_owned(), json(&header))]);
-    let bytes = safetensors::serialize(tensors, Some(header))
-        .map_err(|e| ModelError::Mismatch(e.to_string()))?;
+    let precision = Precision::F32;
+    let tensors = tensors.into_iter();
+    let tensors = tensors.map(|(name, shape, values)| Named { name, shape, values, precision });
+    write(path, Some(header), tensors)
+}
+
+/// Writes named tensors to a safetensors file for other programs: without this project's header,
+/// with at most one entry of free text, so that the same content gives the same bytes.
+///
+/// # Errors
+///
+/// If the file cannot be written, or a value is too large for its precision.
+pub fn write_plain<'a>(
+    path: &Path,
+    note: Option<(&str, &str)>,
+    tensors: impl IntoIterator<Item = Named<'a>>,
+) -> Result<(), ModelError> {
+    let note = note.map(|(key, text)| HashMap::from([(key.to_owned(), text.to_owned())]));
+    write(path, note, tensors)
+}
+
+fn write<'a>(
+    path: &Path,
+    header: Option<HashMap<String, String>>,
+    tensors: impl IntoIterator<Item = Named<'a>>,
+) -> Result<(), ModelError> {
+    let tensors: Vec<_> = tensors.into_iter().map(|tensor| (tensor.name, tensor)).collect();
+    for (name, tensor) in &tensors {
+        if let Some(value) = tensor.precision.beyond(tensor.values) {
+            return Err(ModelError::Mismatch(format!(
+                "{name} has the value {value}, which {} cannot hold; use bf16 or f32",
+                tensor.precision
+            )));
+        }
+    }
+    let bytes =
+        safetensors::serialize(tensors, header).map_err(|e| ModelError::Mismatch(e.to_string()))?;
     write_atomically(path, &bytes)
         .map_err(|source| ModelError::Write { path: path.to_owned(), source })
 }

@@ -4,10 +4,13 @@
 //! preprocessing and its labels, so nothing about how to use the weights lives elsewhere. This
 //! crate computes nothing.
 
+mod bytes;
 mod error;
 mod file;
+mod precision;
 mod weights;
 
 pub use error::ModelError;
-pub use file::{FORMAT, Model, TensorFile, write_atomically, write_tensors};
-pub use weights::{Tensor, Weights};
+pub use file::{FORMAT, Model, Named, TensorFile, write_atomically, write_plain, write_tensors};
+pub use precision::Precision;
+pub use weights::{Tensor, Weights, listing};

@@ -142,7 +142,7 @@ fn mix(seed: u64, place: u64) -> u64 {
 }
 
 /// The first few faults and how many more there are.
-fn listing(faults: &[String]) -> String {
+pub fn listing(faults: &[String]) -> String {
     const SHOWN: usize = 8;
     let mut text = faults.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
     if faults.len() > SHOWN {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use inception_model::{Model, ModelError, TensorFile, Weights, write_atomically, write_tensors};
+use inception_model::{
+    Model, ModelError, Precision, TensorFile, Weights, write_atomically, write_tensors,
+};
 use inception_net::graph::Role;
 use inception_net::zoo::{self, Options};
 
@@ -110,7 +112,7 @@ fn a_header_that_claims_too_much_is_an_error() {
 
 #[test]
 fn another_version_says_which() {
-    let error = fault(|bytes| replace(bytes, "inception-model/1", "inception-model/9"));
+    let error = fault(|bytes| replace(bytes, "inception-model/2", "inception-model/9"));
     assert!(error.to_string().contains("inception-model/9"), "{error}");
 }
 
@@ -170,4 +172,79 @@ fn a_failed_write_leaves_what_was_there() {
     assert_eq!(fs::read(&path).unwrap(), b"old");
     let left = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(left, 2, "no partial file is left behind");
+}
+
+#[test]
+fn narrow_weights_are_rounded_and_nothing_else_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let mut model = model();
+    for (parameter, values) in model.weights.values_mut() {
+        if parameter.role == Role::RunningVariance {
+            values.fill(1e-9);
+        }
+    }
+    model.save(&path).unwrap();
+    let whole = fs::metadata(&path).unwrap().len();
+    for (precision, share) in [(Precision::F16, 1.0 / 2048.0), (Precision::Bf16, 1.0 / 256.0)] {
+        model.save_as(&path, precision).unwrap();
+        assert!(fs::metadata(&path).unwrap().len() < whole * 6 / 10);
+        let read = Model::load(&path).unwrap();
+        let mut changed = false;
+        for (a, b) in model.weights.tensors().iter().zip(read.weights.tensors()) {
+            assert_eq!(a.parameter, b.parameter);
+            if a.parameter.role != Role::Weight {
+                assert_eq!(a.values, b.values, "{}", a.parameter.name);
+            }
+            for (a, b) in a.values.iter().zip(&b.values) {
+                changed |= a != b;
+                assert!((a - b).abs() <= a.abs() * share + 1e-7, "{precision}: {a} became {b}");
+            }
+        }
+        assert!(changed, "{precision} rounds nothing");
+    }
+}
+
+#[test]
+fn what_a_precision_cannot_hold_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let mut model = model();
+    model.weights.at_mut(0)[0] = 70_000.0;
+    let message = model.save_as(&path, Precision::F16).unwrap_err().to_string();
+    assert!(message.contains("70000") && message.contains("bf16"), "{message}");
+    assert!(!path.exists());
+    model.save_as(&path, Precision::Bf16).unwrap();
+    let read = Model::load(&path).unwrap();
+    assert!((read.weights.tensors()[0].values[0] / 70_000.0 - 1.0).abs() < 0.01);
+}
+
+#[test]
+fn files_of_the_first_version_are_still_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    model().save(&path).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    replace(&mut bytes, "inception-model/2", "inception-model/1");
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(Model::load(&path).unwrap().labels, model().labels);
+}
+
+#[test]
+fn a_field_that_may_change_everything_is_refused() {
+    // The same length, so that the offsets stay right.
+    let error = fault(|bytes| replace(bytes, "provenance", "perverance"));
+    let message = error.to_string();
+    assert!(message.contains("`perverance`"), "{message}");
+}
+
+#[test]
+fn the_dialect_is_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let net = zoo::build("googlenet", &Options { width: 0.25, ..Options::default() }).unwrap();
+    let weights = Weights::initial(&net.graph().unwrap(), 7);
+    let labels = (0..1000).map(|i| i.to_string()).collect();
+    Model { net, weights, labels, provenance: BTreeMap::new() }.save(&path).unwrap();
+    assert_eq!(Model::load(&path).unwrap().net.dialect, Some(zoo::Dialect::Paper));
 }

@@ -233,7 +233,8 @@ impl Builder<'_> {
         let init = self.init(&name, conv.init)?;
         let op = Op::Depthwise { multiplier: conv.multiplier, window, init };
         let depthwise = self.push(format!("{name}.depthwise"), op, vec![input], shape)?;
-        let pointwise = layers::conv("", 1, conv.channels);
+        let batch_norm = conv.batch_norm;
+        let pointwise = layers::Conv { batch_norm, ..layers::conv("", 1, conv.channels) };
         self.conv(name, &pointwise, depthwise)
     }
 

@@ -44,6 +44,13 @@ pub struct Graph {
     pub heads: Vec<Head>,
 }
 
+impl Graph {
+    /// The layer whose output are the main head's logits; the last layer without heads.
+    pub fn main_logits(&self) -> LayerId {
+        self.heads.last().map_or(self.layers.len() - 1, |head| head.logits)
+    }
+}
+
 /// One operation with its inputs and its output's shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {

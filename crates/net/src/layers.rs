@@ -58,6 +58,9 @@ pub struct SeparableConv {
     pub multiplier: usize,
     /// Output channels.
     pub channels: usize,
+    /// Whether batch norm follows; the network's default unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_norm: Option<bool>,
     /// Initial weights of the depthwise filters; the network's default unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<Init>,

@@ -54,6 +54,7 @@
 //! ```
 
 mod build;
+pub mod compare;
 mod cost;
 mod drawing;
 mod error;

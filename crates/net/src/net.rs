@@ -7,6 +7,7 @@ use crate::error::NetError;
 use crate::graph::{BatchNorm, Graph, Init};
 use crate::preprocessing::Preprocessing;
 use crate::step::Series;
+use crate::zoo::Dialect;
 
 /// A network: its input, its layers and modules, its classes. All else is read from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +15,9 @@ use crate::step::Series;
 pub struct Net {
     /// What it is called.
     pub name: String,
+    /// Whose arithmetic it follows, where it is one of the built-in networks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
     /// Number of classes: the outputs of each head.
     pub classes: usize,
     /// The tensor it reads.

@@ -1,7 +1,10 @@
 //! How a picture becomes a network's input, as data: stored with the network, done by `image`.
 //!
-//! The steps, in this order: [`Resize`], central crop, [`ChannelOrder`], then each value `v`
-//! (0–255) becomes `(v / 255 - mean) / std`.
+//! The steps, in this order: the central part, [`Resize`] by a [`Protocol`], central crop,
+//! [`ChannelOrder`], then each value `v` (0–255) becomes `(v / 255 - mean) / std`.
+
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,16 +12,26 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
+    /// Share of each side that is kept, around the middle, before anything else; `None` keeps
+    /// all. TF-slim's evaluation keeps 0.875 (`tf.image.central_crop`, whose rounding it has).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub central: Option<f32>,
     /// Change of the picture's size.
     pub resize: Resize,
     /// Interpolation used by `resize`.
     #[serde(default)]
     pub filter: Filter,
+    /// Whose resizing it is.
+    #[serde(default, skip_serializing_if = "Protocol::is_default")]
+    pub protocol: Protocol,
     /// Height and width cut out of the middle afterwards; `None` keeps all. Where the picture is
     /// smaller than this it is padded with black, equally on both sides (the odd row or column
     /// goes below or to the right).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<(usize, usize)>,
+    /// Where that crop begins when it cannot be quite in the middle.
+    #[serde(default, skip_serializing_if = "Rounding::is_default")]
+    pub rounding: Rounding,
     /// Which channels the network sees, in which order.
     pub order: ChannelOrder,
     /// Subtracted from `v / 255`; one value per channel, in the order of `order`.
@@ -45,18 +58,130 @@ pub enum Resize {
     },
 }
 
-/// Interpolation. All widen their support when a picture shrinks (antialiasing, as PIL and
-/// torchvision do).
+/// How half of an odd margin is rounded. One pixel aside, GoogLeNet's logits move by up to 1.8.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rounding {
+    /// To the even number, as Python's `round` and so torchvision's `center_crop` do.
+    #[default]
+    Even,
+    /// Down, as Caffe's `DataTransformer` does.
+    Down,
+}
+
+impl Rounding {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Interpolation. What else the word means (the cubic's constant, whether the filter widens when
+/// a picture shrinks) is the [`Protocol`]'s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Filter {
     /// Triangle filter.
     #[default]
     Bilinear,
-    /// Cubic convolution with a = -0.5.
+    /// Cubic convolution.
     Bicubic,
     /// Lanczos with three lobes.
     Lanczos,
+}
+
+/// Whose resizing: the same filter by name gives other pixels in every library, and a network's
+/// published accuracy, let alone a score such as FID, is that of one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
+pub enum Protocol {
+    /// torchvision's `resize` of a float tensor with `antialias=True`, which is PIL's of an `F`
+    /// image: the filter widens when a picture shrinks; values are not rounded. Cubic with
+    /// a = -1/2.
+    #[default]
+    Torchvision,
+    /// torchvision's `resize` of a float tensor with `antialias=False`, PyTorch's `interpolate`:
+    /// half-pixel centres, a filter of fixed width. Cubic with a = -3/4.
+    TorchvisionAliased,
+    /// PIL's `resize` of an `L` or `RGB` image, to the bit: antialiased, weights of 22 bits,
+    /// rounded to whole numbers after each of its two passes. Cubic with a = -1/2.
+    Pil,
+    /// TensorFlow 1's `resize_bilinear` and `resize_bicubic`: source = target · scale, without
+    /// half-pixel centres or antialiasing. Cubic with a = -3/4.
+    Tensorflow1,
+    /// TensorFlow 2's `tf.image.resize`: half-pixel centres, no antialiasing. Cubic with
+    /// a = -1/2.
+    Tensorflow2,
+    /// Corner pixels onto corner pixels: TensorFlow's and TensorFlow.js' `align_corners`, bilinear
+    /// only.
+    AlignCorners,
+}
+
+impl Protocol {
+    /// All protocols.
+    pub const ALL: [Protocol; 6] = [
+        Protocol::Torchvision,
+        Protocol::TorchvisionAliased,
+        Protocol::Pil,
+        Protocol::Tensorflow1,
+        Protocol::Tensorflow2,
+        Protocol::AlignCorners,
+    ];
+
+    /// The name used in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Torchvision => "torchvision",
+            Protocol::TorchvisionAliased => "torchvision-aliased",
+            Protocol::Pil => "pil",
+            Protocol::Tensorflow1 => "tensorflow-1",
+            Protocol::Tensorflow2 => "tensorflow-2",
+            Protocol::AlignCorners => "align-corners",
+        }
+    }
+
+    /// Whether its library has this filter.
+    pub fn has(self, filter: Filter) -> bool {
+        match filter {
+            Filter::Bilinear => true,
+            Filter::Bicubic => self != Protocol::AlignCorners,
+            Filter::Lanczos => matches!(self, Protocol::Torchvision | Protocol::Pil),
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Protocol::default()
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Protocol::ALL.into_iter().find(|p| p.name() == name).ok_or_else(|| {
+            let known = Protocol::ALL.map(Protocol::name).join(", ");
+            format!("no resize protocol is called `{name}`; there are {known}")
+        })
+    }
+}
+
+impl TryFrom<String> for Protocol {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+impl From<Protocol> for &'static str {
+    fn from(protocol: Protocol) -> Self {
+        protocol.name()
+    }
 }
 
 /// Which channels, in which order.
@@ -86,9 +211,12 @@ impl Preprocessing {
     /// [-1, 1]; RGB.
     pub fn symmetric(side: usize, size: (usize, usize)) -> Self {
         Self {
+            central: None,
             resize: Resize::Shorter(side),
             filter: Filter::Bilinear,
+            protocol: Protocol::default(),
             crop: Some(size),
+            rounding: Rounding::default(),
             order: ChannelOrder::Rgb,
             mean: vec![0.5; 3],
             std: vec![0.5; 3],

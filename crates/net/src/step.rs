@@ -36,6 +36,13 @@ macro_rules! steps {
                     $(Step::$kind(step) => &step.name,)*
                 }
             }
+
+            /// Gives the step another name.
+            pub fn rename(&mut self, name: String) {
+                match self {
+                    $(Step::$kind(step) => step.name = name,)*
+                }
+            }
         }
 
         $(impl From<$kind> for Step {

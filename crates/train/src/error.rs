@@ -23,6 +23,16 @@ pub enum TrainError {
         /// Classes of the network.
         wanted: String,
     },
+    /// Networks of an ensemble that answer with different classes.
+    #[error(
+        "model {number} of the ensemble has no class `{class}`, which the first has; average models of the same classes"
+    )]
+    Ensemble {
+        /// The model's place, from 1.
+        number: usize,
+        /// The class.
+        class: String,
+    },
     /// No training picture could be read.
     #[error("no training picture can be read; the first: {0}")]
     NoPictures(String),

@@ -9,6 +9,7 @@
 mod average;
 mod checkpoint;
 mod diagnosis;
+mod ensemble;
 mod error;
 mod gradient;
 mod loss;
@@ -25,6 +26,7 @@ mod tiny;
 pub use average::Average;
 pub use checkpoint::{Checkpoint, Run};
 pub use diagnosis::Origin;
+pub use ensemble::Ensemble;
 pub use error::TrainError;
 pub use gradient::{add_weight_decay, clip, global_norm};
 pub use loss::{HeadLoss, Targets, softmax_cross_entropy};

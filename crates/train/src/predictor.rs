@@ -1,10 +1,11 @@
 //! A network's answers to pictures: what prediction and evaluation share.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use inception_engine::{Cpu, Inference};
-use inception_image::{Batching, PictureError, Pipeline, Preprocessor, Sample};
-use inception_metrics::Evaluation;
+use inception_engine::{Algorithms, Cpu, Inference};
+use inception_image::{Batching, Crops, PictureError, Pipeline, Preprocessor, Sample};
+use inception_metrics::{Evaluation, softmax};
 use inception_model::Weights;
 use inception_net::Net;
 use inception_net::graph::Graph;
@@ -21,6 +22,18 @@ pub struct Predictor {
     classes: usize,
 }
 
+/// Logarithms of the mean of the views' probabilities; a single view's logits as they are.
+fn averaged(logits: &[f32], views: usize, classes: usize) -> Cow<'_, [f32]> {
+    if views == 1 {
+        return Cow::Borrowed(logits);
+    }
+    let mut mean = vec![0.0; classes];
+    for view in logits.chunks_exact(classes) {
+        mean.iter_mut().zip(softmax(view)).for_each(|(mean, p)| *mean += p / views as f64);
+    }
+    mean.iter().map(|mean| mean.ln() as f32).collect()
+}
+
 /// What a network says to one picture: its logits, or why the picture could not be read.
 pub type Answer<'a> = Result<&'a [f32], &'a PictureError>;
 
@@ -33,11 +46,25 @@ pub(crate) fn preprocessor(net: &Net) -> Result<Preprocessor, TrainError> {
 
 impl Predictor {
     /// A network with its weights. Pictures are preprocessed as the network's description says.
+    /// Convolutions' algorithms are as estimated, the same on every machine.
     ///
     /// # Errors
     /// If the description is no network or the weights or preprocessing do not fit it.
     pub fn new(net: &Net, weights: &Weights, cpu: Arc<Cpu>) -> Result<Self, TrainError> {
-        Self::for_graph(net, &net.graph()?, weights, cpu)
+        Self::with_algorithms(net, weights, cpu, &Algorithms::Estimated)
+    }
+
+    /// The same with a choice of the convolutions' algorithms.
+    ///
+    /// # Errors
+    /// As [`Predictor::new`], or if an algorithm does not apply to its layer.
+    pub fn with_algorithms(
+        net: &Net,
+        weights: &Weights,
+        cpu: Arc<Cpu>,
+        algorithms: &Algorithms,
+    ) -> Result<Self, TrainError> {
+        Self::for_graph(net, &net.graph()?, weights, cpu, algorithms)
     }
 
     pub(crate) fn for_graph(
@@ -45,9 +72,19 @@ impl Predictor {
         graph: &Graph,
         weights: &Weights,
         cpu: Arc<Cpu>,
+        algorithms: &Algorithms,
     ) -> Result<Self, TrainError> {
-        let inference = Inference::new(graph, weights, cpu)?;
+        let main = [graph.main_logits()];
+        let inference = Inference::with_algorithms(graph, weights, cpu, &main, algorithms)?;
         Ok(Self { inference, preprocessor: preprocessor(net)?, classes: net.classes })
+    }
+
+    /// The same asked about several views of each picture, whose probabilities it averages.
+    ///
+    /// # Errors
+    /// If the network's input is not square.
+    pub fn with_crops(self, crops: Crops) -> Result<Self, TrainError> {
+        Ok(Self { preprocessor: self.preprocessor.with_crops(crops)?, ..self })
     }
 
     /// The samples as this network sees them. Decoded pictures are kept for further passes as
@@ -74,14 +111,18 @@ impl Predictor {
         workers: usize,
         mut each: impl FnMut(usize, Answer),
     ) -> Result<(), TrainError> {
-        let mut loader = pipeline.evaluate(Batching { batch: BATCH, drop_ragged: false, workers });
+        let views = self.preprocessor.views();
+        let batch = BATCH.div_ceil(views);
+        let mut loader = pipeline.evaluate(Batching { batch, drop_ragged: false, workers });
         let mut told = 0;
         while let Some(batch) = loader.next() {
             let logits = self.inference.run(&batch.pictures)?;
-            let answered = batch.indices.iter().copied().zip(logits.chunks_exact(self.classes));
+            let answers = logits.chunks_exact(views * self.classes);
+            let logits: Vec<_> = answers.map(|z| averaged(z, views, self.classes)).collect();
+            let answered = batch.indices.iter().copied().zip(&logits);
             let skipped = &loader.skipped()[told..];
             told += skipped.len();
-            let mut answers: Vec<(usize, Answer)> = answered.map(|(i, z)| (i, Ok(z))).collect();
+            let mut answers: Vec<(usize, Answer)> = answered.map(|(i, z)| (i, Ok(&**z))).collect();
             answers.extend(skipped.iter().map(|(i, error)| (*i, Err(error))));
             answers.sort_by_key(|(i, _)| *i);
             answers.into_iter().for_each(|(i, answer)| each(i, answer));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use inception_engine::{Cpu, NormMode, Training};
+use inception_engine::{Algorithms, Cpu, NormMode, Training};
 use inception_image::{Batch, Batching, Dataset, Loader, Pipeline};
 use inception_metrics::Evaluation;
 use inception_model::{Model, Weights};
@@ -284,7 +284,9 @@ impl Trainer {
     ) -> Result<Option<Evaluation>, TrainError> {
         let Some(pipeline) = session.test.clone() else { return Ok(None) };
         let cpu = Arc::clone(&self.cpu);
-        let mut predictor = Predictor::for_graph(&self.run.net, &self.graph, self.weights(), cpu)?;
+        let (net, algorithms) = (&self.run.net, Algorithms::Estimated);
+        let mut predictor =
+            Predictor::for_graph(net, &self.graph, self.weights(), cpu, &algorithms)?;
         let of = pipeline.samples().len();
         let mut done = 0;
         let evaluation = predictor.evaluate(&pipeline, session.options.workers, |i, answer| {

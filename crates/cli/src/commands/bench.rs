@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let cpu = Arc::new(Cpu::new(args.machine.threads())?);
     let graph = net.graph()?;
     let choice = args.engine.algorithms(&cpu)?;
-    let main = graph.heads.last().map_or(graph.layers.len() - 1, |head| head.logits);
+    let main = graph.main_logits();
     let (weights, start) = (Weights::initial(&graph, 0), Instant::now());
     let mut inference = Inference::with_algorithms(
         &graph,

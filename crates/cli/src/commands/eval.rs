@@ -1,18 +1,20 @@
 //! `inception eval`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use inception_engine::Cpu;
+use inception_image::Sample;
 use inception_image::dataset::OpenOptions;
 use inception_metrics::Evaluation;
-use inception_model::Model;
-use inception_train::Predictor;
 use serde_json::{Value, json};
 
+use crate::blacklist::Blacklist;
 use crate::data::{self, Part};
+use crate::engine::EngineOptions;
+use crate::judge::{Judge, JudgingOptions};
 use crate::options::{self, MachineOptions, PreprocessingOptions};
 use crate::output;
 use crate::progress::Progress;
@@ -48,11 +50,19 @@ pub struct Args {
         help_heading = "Pictures"
     )]
     seed: Option<u32>,
+    /// Leaves out the pictures that this file lists, one a line: file names, or numbers of
+    /// ImageNet's validation pictures
+    #[arg(long, value_name = "FILE", help_heading = "Pictures")]
+    blacklist: Option<PathBuf>,
     /// Stops at a picture that cannot be read instead of leaving it out
     #[arg(long, help_heading = "Pictures")]
     strict: bool,
     #[command(flatten)]
+    judging: JudgingOptions,
+    #[command(flatten)]
     preprocessing: PreprocessingOptions,
+    #[command(flatten)]
+    engine: EngineOptions,
     #[command(flatten)]
     machine: MachineOptions,
 }
@@ -66,32 +76,35 @@ Examples:
   inception eval model.safetensors photos/ --split test
       by the fifth of photos/ that training kept aside
   inception eval model.safetensors photos/ --json > scores.json
+  inception eval v3.safetensors val/ --crops 144 --blacklist validation_blacklist.txt
+      as the papers' best figures were measured
+  inception eval a.safetensors photos/ --ensemble b.safetensors
+      by both models' averaged probabilities
 
-Folders are matched to the model's classes by name. JSON has pictures, top1, top5, loss,
-skipped, classes (label, pictures, recall, precision) and confusion (rows are true classes).";
+Folders are matched to the model's classes by name, or by the WordNet number that a class's
+name begins with. JSON has pictures, top1, top5, loss, skipped, excluded, classes (label, pictures, recall, precision) and confusion (rows are true classes).";
 
 /// Evaluates and prints.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let cpu = Arc::new(Cpu::new(args.machine.threads())?);
-    let mut model = Model::load(&args.model)?;
-    args.preprocessing.apply(&mut model.net.preprocessing);
+    let mut judge =
+        Judge::load(&args.model, &args.judging, &args.preprocessing, &args.engine, &cpu)?;
     let usual = OpenOptions::default();
     let options = OpenOptions {
         test_share: args.test_fraction.unwrap_or(usual.test_share),
         seed: args.seed.map_or(usual.seed, u64::from),
         strict: args.strict,
     };
-    let mut set = data::open_to_judge(args.data.as_deref(), args.split, &model.labels, &options)?;
+    let mut set = data::open_to_judge(args.data.as_deref(), args.split, &judge.labels, &options)?;
     if args.strict {
         set.check(true, cpu.threads())?;
     }
-    let mut predictor = Predictor::new(&model.net, &model.weights, Arc::clone(&cpu))?;
+    let excluded = exclude(args.blacklist.as_deref(), &mut set.test)?;
     let mut skipped: Vec<String> = set.skipped.iter().map(|s| s.error.to_string()).collect();
-    let pipeline = predictor.pipeline(set.test, 0)?;
-    let of = pipeline.samples().len();
+    let of = set.test.len();
     let mut progress = Progress::new();
     let mut done = 0;
-    let evaluation = predictor.evaluate(&pipeline, cpu.threads(), |_, answer| {
+    let evaluation = judge.ensemble.evaluate(&set.test, cpu.threads(), |_, answer| {
         done += 1;
         progress.evaluating(done, of);
         if let Err(error) = answer {
@@ -101,10 +114,22 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     progress.end();
     tell_skipped(&skipped);
     match args.json {
-        true => output::print_json(&as_json(&evaluation, &model.labels, skipped.len()))?,
-        false => output::print(&as_text(&evaluation, &model.labels))?,
+        true => output::print_json(&as_json(&evaluation, &judge.labels, skipped.len(), excluded))?,
+        false => output::print(&as_text(&evaluation, &judge.labels))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the pictures of a blacklist out; how many they were.
+fn exclude(blacklist: Option<&Path>, samples: &mut Vec<Sample>) -> Result<usize> {
+    let Some(path) = blacklist else { return Ok(0) };
+    let excluded = Blacklist::read(path)?.exclude(samples);
+    let pictures = count(excluded as u64, "picture");
+    output::note(&format!("{pictures} left out by {}", output::quoted(path)));
+    if samples.is_empty() {
+        bail!("{} leaves no pictures to judge by", path.display());
+    }
+    Ok(excluded)
 }
 
 fn tell_skipped(skipped: &[String]) {
@@ -115,7 +140,7 @@ fn tell_skipped(skipped: &[String]) {
     }
 }
 
-fn as_json(evaluation: &Evaluation, labels: &[String], skipped: usize) -> Value {
+fn as_json(evaluation: &Evaluation, labels: &[String], skipped: usize, excluded: usize) -> Value {
     let scores = evaluation.per_class();
     let classes: Vec<Value> = labels
         .iter()
@@ -135,6 +160,7 @@ fn as_json(evaluation: &Evaluation, labels: &[String], skipped: usize) -> Value 
         "top5": evaluation.top5(),
         "loss": evaluation.loss(),
         "skipped": skipped,
+        "excluded": excluded,
         "classes": classes,
         "confusion": evaluation.confusion(),
     })

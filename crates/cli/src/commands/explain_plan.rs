@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let graph = net.graph()?;
     let weights = Weights::initial(&graph, 0);
     let choice = args.engine.algorithms(&cpu)?;
-    let main = graph.heads.last().map_or(graph.layers.len() - 1, |head| head.logits);
+    let main = graph.main_logits();
     let inference = Inference::with_algorithms(
         &graph,
         &weights,

@@ -2,10 +2,14 @@
 
 pub mod bench;
 pub mod completions;
+pub mod diff;
 pub mod eval;
 pub mod explain_plan;
+pub mod export;
+pub mod import;
 pub mod networks;
 pub mod predict;
+pub mod pull;
 pub mod summary;
 pub mod train;
 pub mod tune;

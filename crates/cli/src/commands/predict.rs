@@ -10,11 +10,11 @@ use inception_engine::Cpu;
 use inception_image::dataset::{Sample, Source};
 use inception_image::{MAX_FILE, decode, pictures};
 use inception_metrics::{softmax, top_k};
-use inception_model::Model;
-use inception_train::Predictor;
 use serde::Serialize;
 
+use crate::engine::EngineOptions;
 use crate::fail::usage;
+use crate::judge::{Judge, JudgingOptions};
 use crate::options::{MachineOptions, PreprocessingOptions};
 use crate::output;
 use crate::text::{Align, Table, count, percent};
@@ -37,11 +37,16 @@ pub struct Args {
     /// `probability`)
     #[arg(long)]
     json: bool,
-    /// Adds the logits of all classes, before softmax
+    /// Adds the logits of all classes, before softmax; of several views or models the logarithms
+    /// of their mean probabilities
     #[arg(long)]
     logits: bool,
     #[command(flatten)]
+    judging: JudgingOptions,
+    #[command(flatten)]
     preprocessing: PreprocessingOptions,
+    #[command(flatten)]
+    engine: EngineOptions,
     #[command(flatten)]
     machine: MachineOptions,
 }
@@ -79,9 +84,8 @@ struct Guess {
 /// Predicts and prints.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let cpu = Arc::new(Cpu::new(args.machine.threads())?);
-    let mut model = Model::load(&args.model)?;
-    args.preprocessing.apply(&mut model.net.preprocessing);
-    let mut predictor = Predictor::new(&model.net, &model.weights, Arc::clone(&cpu))?;
+    let mut judge =
+        Judge::load(&args.model, &args.judging, &args.preprocessing, &args.engine, &cpu)?;
     let mut broken = 0;
     let mut tell_broken = |error: &dyn std::fmt::Display| {
         output::note(&format!("error: {error}"));
@@ -89,13 +93,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let samples = samples(&args.images, &mut tell_broken)?;
     let names: Vec<String> = samples.iter().map(name).collect();
-    let pipeline = predictor.pipeline(samples, 0)?;
     let mut predictions = Vec::new();
     let usual = if args.json || names.len() == 1 { TOP } else { TOP_OF_SEVERAL };
     let top = args.top.map_or(usual, |top| top as usize);
-    predictor.answer(&pipeline, cpu.threads(), |place, answer| match answer {
+    judge.ensemble.answer(&samples, cpu.threads(), |place, answer| match answer {
         Ok(logits) => {
-            let mut prediction = predict(&names[place], logits, &model.labels, top);
+            let mut prediction = predict(&names[place], logits, &judge.labels, top);
             prediction.logits = args.logits.then(|| logits.to_vec());
             predictions.push(prediction);
         }

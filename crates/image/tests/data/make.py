@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Makes the files beside it, with Pillow 13.0.0, NumPy, torch 2.15.0 and torchvision 0.29.2.
+"""Makes the files beside it, with Pillow 13.0.0, NumPy, torch 2.15.0, torchvision 0.29.2 and
+TensorFlow 2.21.0.
 
-The pictures are of kinds that the tests cannot write themselves; resize.json holds what
-torchvision and Pillow make of a picture that the tests can.
+The pictures are of kinds that the tests cannot write themselves; resize.json and protocols.json
+hold what the libraries make of a picture that the tests can.
 """
 
 import json
 import pathlib
+import sys
 
 import numpy as np
 import torch
@@ -105,6 +107,20 @@ def resize():
     (HERE / "resize.json").write_text(text.replace("}, ", "},\n") + "\n")
 
 
+def protocols():
+    sys.path.append(str(HERE.parents[3] / "peers"))
+    from pixels import FILTERS, theirs
+
+    picture = np.repeat(noise(17, 23, 1), 3, -1)
+    cases = []
+    # The last is one that Pillow 13 resizes down before across.
+    for size in [(9, 11), (20, 13), (3, 29)]:
+        for protocol, filter in [(p, f) for p, filters in FILTERS.items() for f in filters]:
+            values = theirs(protocol, filter, picture, size)[0]
+            cases.append({"protocol": protocol} | case(filter, size, values))
+    (HERE / "protocols.json").write_text(json.dumps(cases).replace("}, ", "},\n") + "\n")
+
+
 def case(filter, size, values):
     values = [round(float(v), 3) for v in np.asarray(values).flatten()]
     return {"filter": filter, "height": size[0], "width": size[1], "values": values}
@@ -113,3 +129,4 @@ def case(filter, size, values):
 if __name__ == "__main__":
     pictures()
     resize()
+    protocols()

@@ -11,6 +11,7 @@
 //! - Multiply–adds come to 1.93·10⁹; with a plain instead of the separable 7×7 they would be the
 //!   2.0·10⁹ that the v3 paper gives for this network.
 //! - The paper removes dropout; TF-slim keeps 0.8.
+//! - TF-slim's first layer has a bias and no batch norm.
 
 use super::dialect::{self, Conventions, Dialect};
 use super::{Architecture, Plan};
@@ -61,6 +62,8 @@ fn layers(plan: &Plan) -> Series {
             padding: Pad::Same,
             multiplier: 8,
             channels: plan.width(64),
+            // TF-slim's argument scopes leave separable convolutions out.
+            batch_norm: (plan.dialect == Dialect::TfSlim).then_some(false),
             init: Some(Init::Truncated(1.0)),
         }), //                                                                   112×112×64
         max_pool("pool1", 3).stride(2).into(), //                                 56×56×64

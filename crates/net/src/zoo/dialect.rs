@@ -3,13 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::NetError;
 use crate::graph::{BatchNorm, Init};
-use crate::preprocessing::{ChannelOrder, Filter, Preprocessing, Resize};
+use crate::preprocessing::{ChannelOrder, Filter, Preprocessing, Protocol, Resize, Rounding};
 
 /// Whose arithmetic a network follows. Same layers, different numbers: what differs is in
 /// [`Conventions`] and, where it is a matter of layers, in the network's own file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum Dialect {
     /// The paper's table; for GoogLeNet that is BVLC's Caffe model: true 5×5 filters, local
     /// response normalisation, biases, pools in ceil mode, BGR.
@@ -42,9 +45,47 @@ impl Dialect {
     }
 }
 
+impl Dialect {
+    /// How pictures were prepared for the dialect's published figures, made of a built-in
+    /// network's own preprocessing: that antialiases, which is best for training, where TensorFlow
+    /// 1 did not, and torchvision resized 8-bit pictures with PIL.
+    pub fn published(self, own: Preprocessing) -> Preprocessing {
+        match self {
+            // `inception_preprocessing.preprocess_for_eval`.
+            Dialect::TfSlim => {
+                let resize = own.crop.map(|(height, width)| Resize::Exact { height, width });
+                Preprocessing {
+                    central: Some(0.875),
+                    resize: resize.unwrap_or(own.resize),
+                    protocol: Protocol::Tensorflow1,
+                    crop: None,
+                    ..own
+                }
+            }
+            Dialect::Fid2015 => Preprocessing { protocol: Protocol::Tensorflow1, ..own },
+            Dialect::Torchvision => Preprocessing { protocol: Protocol::Pil, ..own },
+            Dialect::Paper | Dialect::Keras => own,
+        }
+    }
+}
+
 impl fmt::Display for Dialect {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl TryFrom<String> for Dialect {
+    type Error = NetError;
+
+    fn try_from(name: String) -> Result<Self, NetError> {
+        name.parse()
+    }
+}
+
+impl From<Dialect> for &'static str {
+    fn from(dialect: Dialect) -> Self {
+        dialect.name()
     }
 }
 
@@ -121,9 +162,12 @@ pub(super) fn torchvision_v1(size: (usize, usize)) -> Preprocessing {
 /// Caffe's: shorter side 256 for an input of 224, BGR, 0–255 minus (104, 117, 123).
 pub(super) fn caffe(size: (usize, usize)) -> Preprocessing {
     Preprocessing {
+        central: None,
         resize: Resize::Shorter(shorter(size, 256, 224)),
         filter: Filter::Bilinear,
+        protocol: Protocol::default(),
         crop: Some(size),
+        rounding: Rounding::Down,
         order: ChannelOrder::Bgr,
         mean: [104.0, 117.0, 123.0].map(|m| m / 255.0).to_vec(),
         std: vec![1.0 / 255.0; 3],

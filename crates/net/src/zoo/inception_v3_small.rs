@@ -11,7 +11,7 @@ use crate::graph::{BatchNorm, Init};
 use crate::layers::{Classifier, Dropout, GlobalAvgPool, conv};
 use crate::modules::{A, AuxiliaryV3, B, C, D, E, Pooling};
 use crate::notation::Pad;
-use crate::preprocessing::{ChannelOrder, Filter, Preprocessing, Resize};
+use crate::preprocessing::{ChannelOrder, Filter, Preprocessing, Protocol, Resize, Rounding};
 use crate::step::{Series, Step};
 
 /// Widths of the stem's two convolutions.
@@ -60,9 +60,12 @@ fn conventions(_: Dialect) -> Conventions {
 /// The whole picture at the input's size; mean and deviation of Fashion-MNIST's training pictures.
 fn preprocessing((height, width): (usize, usize)) -> Preprocessing {
     Preprocessing {
+        central: None,
         resize: Resize::Exact { height, width },
         filter: Filter::Bilinear,
+        protocol: Protocol::default(),
         crop: None,
+        rounding: Rounding::default(),
         order: ChannelOrder::Grey,
         mean: vec![0.286],
         std: vec![0.353],

@@ -124,6 +124,7 @@ pub fn build(name: &str, options: &Options) -> Result<Net, NetError> {
     let plan = Plan { dialect, conventions, width: options.width };
     let net = Net {
         name: name.to_owned(),
+        dialect: Some(dialect),
         classes: options.classes.unwrap_or(conventions.classes),
         input: Input { channels, height: size.0, width: size.1 },
         preprocessing: (conventions.preprocessing)(size).for_channels(channels),

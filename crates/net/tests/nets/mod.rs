@@ -24,6 +24,7 @@ pub fn any() -> impl Strategy<Value = Net> {
         let preprocessing = Preprocessing::symmetric(height, (height, width));
         Net {
             name: "random".into(),
+            dialect: None,
             classes,
             input: Input { channels, height, width },
             preprocessing: preprocessing.for_channels(channels),
@@ -190,7 +191,17 @@ fn layer() -> impl Strategy<Value = Step> {
         1 => (window(), 1usize..4, 1usize..20, option::of(init())).prop_map(
             move |((kernel, stride, padding), multiplier, channels, init)| {
                 let name = name();
-                SeparableConv { name, kernel, stride, padding, multiplier, channels, init }.into()
+                SeparableConv {
+                    name,
+                    kernel,
+                    stride,
+                    padding,
+                    multiplier,
+                    channels,
+                    batch_norm: None,
+                    init,
+                }
+                .into()
             }
         ),
         2 => (pool_window(), proptest::bool::ANY).prop_map(move |((kernel, stride, padding), ceil)| {

@@ -1,0 +1,6 @@
+//! Caffe's models.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = inception_formats::caffe::read(bytes);
+});

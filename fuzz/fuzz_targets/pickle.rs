@@ -1,0 +1,6 @@
+//! Python pickles.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = inception_formats::pickle::Pickle::read(bytes);
+});

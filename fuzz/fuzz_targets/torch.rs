@@ -1,0 +1,6 @@
+//! PyTorch files, both forms.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = inception_formats::torch::read(bytes);
+});
