@@ -1,14 +1,12 @@
-"""Times our engine beside ONNX Runtime (inference) and PyTorch (training). See README.md."""
+"""Times a training step of our engine beside PyTorch. See README.md."""
 
 import statistics
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import onnxruntime
 import torch
 
 import versions
@@ -16,8 +14,6 @@ from networks import NETWORKS, loss_of, pictures, seeded, write_case
 
 THREADS = 2
 CLASSES = 1000
-INFERENCE_BATCHES = {1: 40, 8: 12}
-"""Pictures at a time, and rounds."""
 TRAINING_BATCH = 16
 TRAINING_ROUNDS = 5
 # Engines' threads spin for a while after their work; the next one must not be timed against them.
@@ -52,20 +48,6 @@ def timed(compute: Callable[[], float]) -> tuple[float, float]:
     start = time.perf_counter()
     number = compute()
     return time.perf_counter() - start, number
-
-
-def onnx_runtime(batch: int) -> Run:
-    """The first picture's first logit from ONNX Runtime."""
-    path = FOLDER / f"batch{batch}.onnx"
-    x = pictures(NETWORK, batch)
-    module = seeded(NETWORK, CLASSES, torch.float32).eval()
-    with warnings.catch_warnings(action="ignore"):
-        torch.onnx.export(module, (x,), path, input_names=["x"], output_names=["y"], dynamo=False)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    feed = {"x": x.numpy()}
-    return lambda: timed(lambda: float(session.run(None, feed)[0][0, 0]))
 
 
 def pytorch(memory_format: torch.memory_format, labels: torch.Tensor) -> Run:
@@ -108,13 +90,6 @@ def report(title: str, batch: int, seconds: dict[str, list[float]]) -> None:
         print(line, flush=True)
 
 
-def inference(ours: Ours) -> None:
-    for batch, rounds in INFERENCE_BATCHES.items():
-        runs = {"inception": lambda: ours.ask(f"infer {batch}"), "ONNX Runtime": onnx_runtime(batch)}
-        title = f"inference, {NETWORK.name} at {NETWORK.side}², batch {batch}, {rounds} rounds in turn"
-        report(title, batch, in_turn(runs, rounds))
-
-
 def training(ours: Ours, labels: torch.Tensor) -> None:
     formats = {
         "PyTorch contiguous": torch.contiguous_format,
@@ -130,18 +105,10 @@ def training(ours: Ours, labels: torch.Tensor) -> None:
 
 
 def main() -> int:
-    what = sys.argv[1] if len(sys.argv) > 1 else "both"
-    if what not in ("inference", "training", "both"):
-        print("usage: peers/bench [inference|training]", file=sys.stderr)
-        return 2
     print(f"{versions.line()}; {THREADS} threads; float32")
     torch.set_num_threads(THREADS)
     labels = write_case(NETWORK, CLASSES, TRAINING_BATCH, FOLDER)
-    ours = Ours()
-    if what != "training":
-        inference(ours)
-    if what != "inference":
-        training(ours, labels)
+    training(Ours(), labels)
     return 0
 
 

@@ -7,6 +7,7 @@ weights alone in every form in which Keras 3 saves them, and a model of one's ow
 """
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ import imported
 import keras
 import numpy as np
 from keras.src.legacy.saving import legacy_h5_format
+from safetensors.numpy import load_file
 
 SIDE = 299
 MODULES = ["5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c"]
@@ -84,6 +86,8 @@ def main() -> int:
                 good &= compare("InceptionV3, .h5", folder / "top.h5", expected)
                 model.save(folder / "top.keras")
                 good &= compare("InceptionV3, .keras", folder / "top.keras", expected)
+                good &= exported(folder, model, pictures)
+                seeded(model, "v3")
             model.save_weights(folder / "top.weights.h5")
             good &= compare(f"InceptionV3, .weights.h5, {turn}", folder / "top.weights.h5", expected)
             legacy_weights(model, folder / "legacy.h5")
@@ -105,6 +109,23 @@ def main() -> int:
 
         good &= transfer(compare, pictures)
     return 0 if good else 1
+
+
+def exported(folder: Path, model: keras.Model, pictures: np.ndarray) -> bool:
+    """The model file that `compare` left, exported to Keras' names, back in Keras: the same logits."""
+    out = folder / "exported.safetensors"
+    command = [imported.INCEPTION, "export", folder / "model.safetensors", "--to", "keras", "-o", out]
+    subprocess.run(command, check=True, capture_output=True)
+    x = pictures.transpose(0, 2, 3, 1)
+    before = model.predict(x, verbose=0)
+    seeded(model, "something else")
+    weights = load_file(out)
+    assert sorted(weight.path for weight in model.weights) == sorted(weights), "other names than Keras'"
+    for weight in model.weights:
+        weight.assign(weights[weight.path])
+    same = bool(np.array_equal(before, model.predict(x, verbose=0)))
+    print(f"{'exported and loaded again by Keras':40} {'the same logits ok' if same else 'FAILED'}")
+    return same
 
 
 def transfer(compare, pictures: np.ndarray) -> bool:

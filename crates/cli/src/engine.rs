@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use inception_engine::{Algorithms, Cpu, Plan};
+use inception_engine::{Algorithms, Cpu, Plan, StepInfo};
 
 use crate::fail::usage;
+use crate::output;
 
 /// Chooses convolutions' algorithms.
 #[derive(Args, Clone, Debug, Default)]
@@ -37,20 +38,28 @@ impl EngineOptions {
     /// What was asked for; else this machine's plan; else the estimate.
     pub fn algorithms(&self, cpu: &Cpu) -> Result<Choice> {
         if self.precise {
-            let origin = "direct convolution only".to_owned();
+            let origin = "direct only".to_owned();
             return Ok(Choice { algorithms: Algorithms::Precise, origin });
         }
-        let kept = kept_plan(cpu).filter(|path| path.exists());
-        match self.plan.clone().or(kept) {
-            Some(path) => {
-                let origin = format!("the plan in {}", path.display());
-                Ok(Choice { algorithms: Algorithms::Planned(read(&path)?), origin })
-            }
-            None => {
-                let origin = "estimated; `inception tune` measures".to_owned();
-                Ok(Choice { algorithms: Algorithms::Estimated, origin })
+        if let Some(path) = &self.plan {
+            let origin = format!("as planned in {}", path.display());
+            return Ok(Choice { algorithms: Algorithms::Planned(read(path)?), origin });
+        }
+        if let Some(path) = kept_plan(cpu).filter(|path| path.exists()) {
+            match read(&path) {
+                Ok(plan) => {
+                    let origin = format!("as planned in {}", path.display());
+                    return Ok(Choice { algorithms: Algorithms::Planned(plan), origin });
+                }
+                // It only makes things faster, so nothing fails for it.
+                Err(error) => output::note(&format!(
+                    "this machine's plan is left out: {error:#}; `inception tune NETWORK --forget` \
+                     removes it"
+                )),
             }
         }
+        let origin = "as estimated; `inception tune` measures".to_owned();
+        Ok(Choice { algorithms: Algorithms::Estimated, origin })
     }
 }
 
@@ -84,7 +93,12 @@ pub fn processor() -> String {
 pub fn read(path: &Path) -> Result<Plan> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let context = || format!("{} is no plan", path.display());
+    let context = || {
+        let file = path.display();
+        format!(
+            "{file} is no plan (JSON from kinds of layers to algorithms, see explain-plan --help)"
+        )
+    };
     let written: BTreeMap<String, String> = serde_json::from_str(&text).with_context(context)?;
     let parsed = written.into_iter().map(|(kind, algorithm)| {
         let algorithm = algorithm.parse().with_context(|| format!("{}: {kind}", context()))?;
@@ -93,21 +107,32 @@ pub fn read(path: &Path) -> Result<Plan> {
     parsed.collect()
 }
 
-/// Writes a plan, as JSON from kind of layer to algorithm, and makes its folder.
+/// Tells of the kinds of layers in a plan file that a network does not have.
+pub fn tell_unused(options: &EngineOptions, steps: &[StepInfo]) -> Result<()> {
+    let Some(path) = &options.plan else { return Ok(()) };
+    let unused = |kind: &&String| steps.iter().all(|step| step.layer_kind != **kind);
+    for kind in read(path)?.keys().filter(unused) {
+        output::note(&format!("{}: the network has no layer `{kind}`", path.display()));
+    }
+    Ok(())
+}
+
+/// Writes a plan, as JSON from kind of layer to algorithm.
 pub fn write(path: &Path, plan: &Plan) -> Result<()> {
     let named: BTreeMap<&String, String> =
         plan.iter().map(|(kind, algorithm)| (kind, algorithm.to_string())).collect();
     let text = serde_json::to_string_pretty(&named)? + "\n";
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder
-        .map_or(Ok(()), fs::create_dir_all)
-        .and_then(|()| inception_model::write_atomically(path, text.as_bytes()))
+    inception_model::write_atomically(path, text.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The path of this machine's plan, or why there is none.
-pub fn kept_plan_or_error(cpu: &Cpu) -> Result<PathBuf> {
-    kept_plan(cpu).ok_or_else(|| {
+/// The path of this machine's plan, its folder made; or why there is none.
+pub fn place_for_plan(cpu: &Cpu) -> Result<PathBuf> {
+    let path = kept_plan(cpu).ok_or_else(|| {
         usage("there is no home folder to keep the plan in; name a file with --output")
-    })
+    })?;
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    Ok(path)
 }

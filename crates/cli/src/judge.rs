@@ -10,6 +10,7 @@ use inception_model::Model;
 use inception_train::{Ensemble, Predictor};
 
 use crate::engine::EngineOptions;
+use crate::fail::usage;
 use crate::options::PreprocessingOptions;
 
 /// Asks more than once about a picture.
@@ -51,6 +52,13 @@ impl Judge {
         engine: &EngineOptions,
         cpu: &Arc<Cpu>,
     ) -> Result<Self> {
+        if options.crops != Crops::One
+            && (preprocessing.resize.is_some() || preprocessing.crop.is_some())
+        {
+            return Err(usage(
+                "--crops says itself how pictures are resized and cropped; leave out --resize and --crop",
+            ));
+        }
         let algorithms = engine.algorithms(cpu)?.algorithms;
         let paths: Vec<&Path> =
             [model].into_iter().chain(options.ensemble.iter().map(PathBuf::as_path)).collect();

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::fail::usage;
+
 /// Writes to standard output at once, so that a full disk or a closed pipe is noticed.
 pub fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
@@ -37,6 +39,23 @@ pub fn invocation() -> String {
     std::env::args().next().map_or("inception".to_owned(), |name| quoted(Path::new(&name)))
 }
 
+/// Fails where a file to write is there already, unless `force`, and always where it is the file
+/// that is read.
+pub fn check_target(target: &Path, source: &Path, force: bool) -> Result<()> {
+    let same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    if same(target, source) {
+        let target = target.display();
+        return Err(usage(format!("{target} is the file to read; name another one with -o")));
+    }
+    if target.exists() && !force {
+        return Err(usage(format!(
+            "{} is there already; name another file with -o, or --force to write over it",
+            target.display()
+        )));
+    }
+    Ok(())
+}
+
 /// A path as a shell takes it: in quotes where it has to be.
 pub fn quoted(path: &Path) -> String {
     let path = path.display().to_string();
@@ -53,6 +72,18 @@ pub fn quoted(path: &Path) -> String {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_source_is_never_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+        std::fs::write(&a, "").unwrap();
+        assert!(check_target(&b, &a, false).is_ok());
+        std::fs::write(&b, "").unwrap();
+        assert!(check_target(&b, &a, false).is_err() && check_target(&b, &a, true).is_ok());
+        let again = folder.path().join("..").join(folder.path().file_name().unwrap()).join("a");
+        assert!(check_target(&again, &a, true).is_err());
+    }
 
     #[test]
     fn paths_are_quoted_where_a_shell_would_split_or_change_them() {

@@ -64,12 +64,20 @@ fn what_is_tuned_is_kept_until_forgotten() {
     let tuned = with_cache(&[&["tune"], &network[..]].concat()).succeeds().out;
     assert!(tuned.contains("5×5 4→4 @6×6") && tuned.contains("kinds of layers in"), "{tuned}");
     let explained = with_cache(&["explain-plan", "tiny.toml"]).succeeds().out;
-    assert!(explained.contains("algorithms the plan in"), "{explained}");
+    assert!(explained.contains("algorithms as planned in"), "{explained}");
     with_cache(&["tune", "tiny.toml", "--forget"]).succeeds();
     let explained = with_cache(&["explain-plan", "tiny.toml"]).succeeds().out;
     assert!(explained.contains("estimated"), "{explained}");
-    let error = with_cache(&["tune", "tiny.toml", "--forget"]).misused().err;
-    assert!(error.contains("cannot forget"), "{error}");
+    let told = with_cache(&["tune", "tiny.toml", "--forget"]).succeeds().err;
+    assert!(told.contains("no plan is kept"), "{told}");
+    // A damaged plan stops nobody.
+    with_cache(&[&["tune"], &network[..]].concat()).succeeds();
+    let plans = std::fs::read_dir(place.path("cache/plans")).unwrap();
+    std::fs::write(plans.last().unwrap().unwrap().path(), "{").unwrap();
+    let ran = with_cache(&["explain-plan", "tiny.toml"]).succeeds();
+    assert!(ran.err.contains("is left out") && ran.out.contains("estimated"), "{}", ran.err);
+    with_cache(&[&["tune"], &network[..]].concat()).succeeds();
+    with_cache(&["explain-plan", "tiny.toml"]).succeeds().says(&[]);
 }
 
 #[test]
@@ -79,11 +87,17 @@ fn bad_plans_are_told() {
         ("not json", "is no plan"),
         ("{ \"1×1 3→8 @6×6\": \"fast\" }", "\"fast\" is no algorithm"),
         ("{ \"5×5 4→4 @6×6\": \"F(99×99)\" }", "cannot be computed by F(99×99)"),
+        ("{ \"5×5 4→4 @6×6\": \"F(18446744073709551615×4)\" }", "cannot be computed by"),
+        // Beyond the error budget.
+        ("{ \"5×5 4→4 @6×6\": \"F(6×6)\" }", "cannot be computed by F(6×6)"),
     ] {
         place.write("plan.json", text);
         let error = place.run(&["explain-plan", "tiny.toml", "--plan", "plan.json"]).fails().err;
         assert!(error.contains(word), "{word} is not in {error}");
     }
+    place.write("plan.json", "{ \"3x3 1->1 @1x1\": \"direct\" }");
+    let ran = place.run(&["explain-plan", "tiny.toml", "--plan", "plan.json"]).succeeds();
+    ran.says(&["the network has no layer `3x3 1->1 @1x1`"]);
     let error = place.run(&["bench", "tiny.toml", "--plan", "absent.json"]).fails().err;
     assert!(error.contains("absent.json"), "{error}");
 }

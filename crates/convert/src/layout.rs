@@ -55,6 +55,10 @@ impl Layout {
 
 /// The array with its axes in the order `axes`.
 fn permuted(shape: [usize; 4], axes: [usize; 4], values: &[f32]) -> (Vec<usize>, Vec<f32>) {
+    // A hostile shape of no values may have axes too long to walk.
+    if values.is_empty() {
+        return (axes.map(|axis| shape[axis]).to_vec(), Vec::new());
+    }
     let strides = [shape[1] * shape[2] * shape[3], shape[2] * shape[3], shape[3], 1];
     let [a, b, c, d] = axes.map(|axis| (shape[axis], strides[axis]));
     let mut result = Vec::with_capacity(values.len());

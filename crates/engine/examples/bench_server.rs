@@ -1,7 +1,6 @@
 //! Our engine as `peers/bench` times it: reads commands, one a line, and answers each with the
 //! seconds that one computation took and with a number that every engine must come to.
 //!
-//! - `infer N`: the main logits of N pictures; the first picture's first logit.
 //! - `train N`: loss and all gradients for N pictures in training mode; the loss.
 
 mod case;
@@ -13,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use case::Case;
-use inception_engine::{Cpu, Inference, NormMode, Training};
+use inception_engine::{Cpu, NormMode, Training};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let usage = "usage: bench_server FOLDER THREADS";
@@ -22,7 +21,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let threads = arguments.next().ok_or(usage)?.parse()?;
     let case = Case::read(Path::new(&folder))?;
     let cpu = Arc::new(Cpu::new(threads)?);
-    let mut inference = Inference::new(&case.graph, &case.weights, cpu.clone())?;
     let mut training = None;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -31,10 +29,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             &case.pictures[..case.pictures.len() / case.labels.len() * count.parse::<usize>()?];
         let start;
         let number = match command {
-            "infer" => {
-                start = Instant::now();
-                f64::from(inference.run(pictures)?[0])
-            }
             "train" => {
                 let training = match &mut training {
                     Some(training) => training,

@@ -187,6 +187,18 @@ fn candidates() {
 }
 
 #[test]
+fn impossible_tiles_do_not_exist() {
+    let geometry = Geometry { kernel: (3, 3), stride: (1, 1), padding: (0, 0) };
+    for (rows, columns) in [(0, 4), (4, 1), (usize::MAX, 4), (4, usize::MAX - 1), (99, 99)] {
+        let algorithm = Algorithm::Minimal { rows, columns };
+        assert_eq!(algorithm.work(&geometry), None, "{algorithm}");
+        let one = Channels::new(1);
+        let targets = std::slice::from_ref(&one);
+        assert!(Filters::with_algorithm(targets, &one, &geometry, algorithm).is_none());
+    }
+}
+
+#[test]
 fn algorithms_are_read_back() {
     for algorithm in [Algorithm::Direct, Algorithm::Minimal { rows: 1, columns: 6 }] {
         assert_eq!(algorithm.to_string().parse(), Ok(algorithm));

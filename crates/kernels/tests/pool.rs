@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Place, Placed, channels, check, check_batch, place, sum, within};
+use common::{Place, Placed, channels, check, check_batch, place, sum, to_lanes, within};
 use inception_kernels::pool::{self, Span, Windows};
 use inception_kernels::reference::{self, Tensor, numerical_gradient};
-use inception_kernels::{Border, Channels, Epilogue};
+use inception_kernels::{Border, Channels, Epilogue, LINEAR, RELU};
 use proptest::prelude::*;
 
 /// Windows of `kernel` at `stride` with `padding` on both sides, `partial` ones at the end kept
@@ -75,6 +75,29 @@ proptest! {
         });
         check(&reference::pool::average(&x, &w), 1e-6, &channels, to, None, |cpu, y| {
             pool::average(cpu, input.view(), &w, Epilogue::Store, y);
+        });
+    }
+
+    #[test]
+    fn average_with_bias_and_relu(
+        ((height, width), w) in windows(), channels in channels(), from in place(), to in place(),
+        relu: bool,
+    ) {
+        let x = Tensor::random([2, channels.count(), height, width], 1);
+        let b = Tensor::random([1, channels.count(), 1, 1], 2);
+        let mut y = reference::pool::average(&x, &w);
+        for index in y.indices() {
+            let sum = y[index] + b.data[index[1]];
+            y[index] = if relu { sum.max(0.0) } else { sum };
+        }
+        let input = Placed::new(&x, &channels, from);
+        let bias = to_lanes(&b.data, &channels);
+        let floor = vec![if relu { RELU } else { LINEAR }; bias.len()];
+        // What relu leaves may be nothing: errors count beside the sums' size.
+        let tolerance = within(2e-6, &y.data);
+        check(&y, tolerance, &channels, to, None, |cpu, y| {
+            let epilogue = Epilogue::Bias { bias: &bias, floor: &floor };
+            pool::average(cpu, input.view(), &w, epilogue, y);
         });
     }
 

@@ -79,6 +79,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         &choice.algorithms,
     )?;
     let planning = start.elapsed();
+    engine::tell_unused(&args.engine, inference.steps())?;
     let measured = measure(args, &net, &cpu, &mut inference)?;
     let batch = usize::from(args.batch);
     let text = match args.json {

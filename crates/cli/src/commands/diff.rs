@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::fail::usage;
 use crate::options::{MachineOptions, NetworkOptions};
-use crate::text::{Align, Table, count};
+use crate::text::{Align, Table, count, grouped};
 use crate::{network, output};
 
 /// Compares two models or networks: layers, preprocessing, weights and, on pictures, outputs
@@ -249,14 +249,16 @@ impl Report {
         text +=
             &if some { format!("\n{}", rows.text()) } else { "the same arithmetic\n".to_owned() };
         if self.labels > 0 {
-            text += &format!("\n{} of another name\n", count(self.labels as u64, "class"));
+            text += &format!("\nlabels: {} differ\n", grouped(self.labels as u64));
         }
         if let Some(weights) = &self.weights {
             let beyond: Vec<&Distance> =
                 weights.iter().filter(|d| d.share.is_none_or(|share| share > 0.0)).collect();
             let equal = weights.len() - beyond.len();
             text += &format!("\nweights: {equal} of {} tensors are equal\n", weights.len());
-            text += &distances("tensor", beyond.iter().copied().take(SHOWN));
+            if !beyond.is_empty() {
+                text += &distances("tensor", beyond.iter().copied().take(SHOWN));
+            }
             if beyond.len() > SHOWN {
                 text += &format!("and {} more (--json has all)\n", beyond.len() - SHOWN);
             }

@@ -8,7 +8,7 @@ use inception_engine::{Cpu, Inference, StepInfo};
 use inception_model::Weights;
 use serde_json::json;
 
-use crate::engine::EngineOptions;
+use crate::engine::{self, EngineOptions};
 use crate::options::{MachineOptions, NetworkOptions};
 use crate::text::{Align, Table, scaled};
 use crate::{network, output};
@@ -60,6 +60,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         &choice.algorithms,
     )?;
     let steps = inference.steps();
+    engine::tell_unused(&args.engine, steps)?;
     if args.json {
         let steps: Vec<_> = steps.iter().map(as_json).collect();
         let isa = cpu.isa().to_string();

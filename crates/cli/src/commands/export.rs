@@ -71,12 +71,7 @@ has the package onnxruntime, the file is run there once and has to give this pro
 /// Reads, converts, writes, checks.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let out = args.out.clone().unwrap_or_else(|| args.model.with_extension(args.to.ending()));
-    if out.exists() && !args.force {
-        return Err(usage(format!(
-            "{} is there already; name another file with -o, or --force to write over it",
-            out.display()
-        )));
-    }
+    output::check_target(&out, &args.model, args.force)?;
     let model = Model::load(&args.model)?;
     match args.to {
         Target::Onnx if args.precision != Precision::F32 => {

@@ -64,12 +64,7 @@ file is ever run.";
 
 /// Reads, converts, writes.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    if args.out.exists() && !args.force {
-        return Err(usage(format!(
-            "{} is there already; name another file with -o, or --force to write over it",
-            args.out.display()
-        )));
-    }
+    output::check_target(&args.out, &args.file, args.force)?;
     let options = Options {
         from: args.from.clone(),
         network: network(args)?,

@@ -1,13 +1,13 @@
 //! `inception tune`.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Result;
-use inception_engine::{Cpu, Plan};
+use anyhow::{Context, Result};
+use inception_engine::Cpu;
 
-use crate::fail::usage;
 use crate::options::{MachineOptions, NetworkOptions};
 use crate::progress::Progress;
 use crate::text::{Align, Table, count};
@@ -51,25 +51,21 @@ algorithm is chosen. INCEPTION_CACHE names the folder where plans are kept.";
 pub fn run(args: &Args) -> Result<ExitCode> {
     let net = network::find(&args.network, &args.options, None)?;
     let cpu = Arc::new(Cpu::new(args.machine.threads())?);
+    if args.forget {
+        return forget(&cpu);
+    }
     let path = match &args.output {
         Some(path) => path.clone(),
-        None => engine::kept_plan_or_error(&cpu)?,
+        None => engine::place_for_plan(&cpu)?,
     };
-    if args.forget {
-        std::fs::remove_file(&path)
-            .map_err(|error| usage(format!("cannot forget {}: {error}", path.display())))?;
-        return Ok(ExitCode::SUCCESS);
-    }
+    // What is kept of other networks' layers stays; a damaged plan is replaced.
+    let kept = args.output.is_none().then(|| engine::read(&path).ok()).flatten();
     let mut progress = Progress::new();
     let plan = inception_engine::tune(&net.graph()?, &cpu, args.rounds.into(), |done, of| {
         progress.doing("measuring", "runs", done, of);
     })?;
     progress.end();
-    // What is known of other networks' layers stays.
-    let mut all = match path.exists() {
-        true => engine::read(&path)?,
-        false => Plan::new(),
-    };
+    let mut all = kept.unwrap_or_default();
     all.extend(plan.clone());
     engine::write(&path, &all)?;
     let mut table = Table::new(&[("kind of layer", Align::Left), ("fastest", Align::Left)]);
@@ -78,5 +74,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let kinds = count(all.len() as u64, "kind");
     output::print(&format!("{}\n{kinds} of layers in {}\n", table.text(), path.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn forget(cpu: &Cpu) -> Result<ExitCode> {
+    match engine::kept_plan(cpu).filter(|path| path.exists()) {
+        Some(path) => {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            output::note(&format!("{} is forgotten", path.display()));
+        }
+        None => output::note("no plan is kept for this machine"),
+    }
     Ok(ExitCode::SUCCESS)
 }

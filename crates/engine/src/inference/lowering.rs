@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use inception_kernels::conv::{Filters, Geometry, Rows};
+use inception_kernels::conv::{Algorithm, Filters, Geometry, Rows};
 use inception_kernels::lrn::Lrn;
 use inception_kernels::pool::Windows;
 use inception_kernels::{Channels, Cpu};
@@ -159,8 +159,11 @@ impl Lowering<'_> {
             outputs: y.iter().map(|place| place.channels.count()).sum(),
             grid: steps::grid(layer.shape),
         });
+        // A plan is anybody's to write; what is beyond the error budget is no candidate.
+        let fits = Algorithm::candidates(&geometry).contains(&algorithm);
         let targets: Vec<Channels> = y.iter().map(|place| place.channels.clone()).collect();
         let mut filters = Filters::with_algorithm(&targets, &x.channels, &geometry, algorithm)
+            .filter(|_| fits)
             .ok_or_else(|| EngineError::Algorithm {
                 layer: layer.name.clone(),
                 algorithm: algorithm.to_string(),

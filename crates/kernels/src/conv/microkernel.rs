@@ -42,6 +42,22 @@ pub(super) struct Tile {
     pub accumulate: bool,
 }
 
+/// Sums of a product of matrices: some rows that lie one behind the other × some output blocks.
+pub(super) struct Panel {
+    /// `[input block][row][lane]`; number of input blocks, and from one to the next.
+    pub x: *const f32,
+    pub blocks: (usize, usize),
+    /// Channels of each input block.
+    pub lanes: *const u8,
+    /// Packed `[input block][lane][output]`.
+    pub weights: *const f32,
+    /// `[output block][row][lane]`, and from one output block to the next.
+    pub y: *mut f32,
+    pub y_block: usize,
+    /// What sums start with, and from one output block to the next.
+    pub start: (*const f32, usize),
+}
+
 /// Sums of a gradient of filters: some weights of one output × some output blocks.
 pub(super) struct Strip {
     /// The input value that meets each weight in the first pixel.
@@ -71,6 +87,12 @@ pub(super) struct Loop {
 /// The machine has the instruction set. All that the tile's pointers and steps lead to is readable,
 /// and the sums' places are writable and nobody else's.
 pub(super) type Convolve = unsafe fn(&Tile);
+
+/// A panel's sums, computed and stored.
+///
+/// # Safety
+/// As for [`Convolve`].
+pub(super) type Multiply = unsafe fn(&Panel);
 
 /// A strip's sums, computed and added.
 ///
@@ -175,6 +197,50 @@ unsafe fn convolve<V: Vector, const P: usize, const N: usize>(tile: &Tile) {
     }
 }
 
+/// Steps ahead at which weights are asked for: they come from far, one long stream.
+const AHEAD: usize = 48;
+
+/// # Safety
+/// See [`Multiply`].
+#[inline(always)]
+unsafe fn multiply<V: Vector, const P: usize, const N: usize>(panel: &Panel) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[V::splat(0.0); N]; P];
+        for v in 0..N {
+            let start = V::load(panel.start.0.add(place::<V>(v, panel.start.1)));
+            for p in 0..P {
+                sums[p][v] = start;
+            }
+        }
+        let mut weights = panel.weights;
+        for block in 0..panel.blocks.0 {
+            let x = panel.x.add(block * panel.blocks.1);
+            for lane in 0..*panel.lanes.add(block) as usize {
+                let mut vectors = [V::splat(0.0); N];
+                for v in 0..N {
+                    vectors[v] = V::load(weights.add(v * V::LANES));
+                    if v * V::LANES % LANES == 0 {
+                        prefetch(weights.wrapping_add(AHEAD * N * V::LANES + v * V::LANES));
+                    }
+                }
+                for p in 0..P {
+                    let value = V::splat(*x.add(p * LANES + lane));
+                    for v in 0..N {
+                        sums[p][v] = value.mul_add(vectors[v], sums[p][v]);
+                    }
+                }
+                weights = weights.add(N * V::LANES);
+            }
+        }
+        for v in 0..N {
+            for p in 0..P {
+                sums[p][v].store(panel.y.add(p * LANES + place::<V>(v, panel.y_block)));
+            }
+        }
+    }
+}
+
 /// # Safety
 /// See [`Correlate`].
 #[inline(always)]
@@ -210,6 +276,8 @@ pub(super) struct Microkernels {
     /// By output blocks − 1, then by broadcast values − 1.
     pub convolve: &'static [&'static [Convolve]],
     /// Likewise.
+    pub multiply: &'static [&'static [Multiply]],
+    /// Likewise.
     pub correlate: &'static [&'static [Correlate]],
 }
 
@@ -233,6 +301,12 @@ macro_rules! microkernels {
             }
 
             $(#[$feature])?
+            unsafe fn multiply<const P: usize, const N: usize>(panel: &Panel) {
+                // SAFETY: the features are enabled; the rest is the caller's promise.
+                unsafe { super::multiply::<$vector, P, N>(panel) }
+            }
+
+            $(#[$feature])?
             unsafe fn correlate<const P: usize, const N: usize>(strip: &Strip) {
                 // SAFETY: the features are enabled; the rest is the caller's promise.
                 unsafe { super::correlate::<$vector, P, N>(strip) }
@@ -240,6 +314,7 @@ macro_rules! microkernels {
 
             pub(super) const MICROKERNELS: Microkernels = Microkernels {
                 convolve: forms!(convolve: $($shapes)*),
+                multiply: forms!(multiply: $($shapes)*),
                 correlate: forms!(correlate: $($shapes)*),
             };
         }

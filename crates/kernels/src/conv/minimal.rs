@@ -3,7 +3,7 @@
 //!
 //! The output is cut into tiles; a tile's inputs are transformed ([`lines`]), so are the filters,
 //! once; then each of a tile's *points* is a product of matrices over the input channels, done by
-//! the same microkernel as direct convolution, and the sums are transformed back, with bias and
+//! a microkernel like direct convolution's, and the sums are transformed back, with bias and
 //! ReLU. An axis along which the filter has one tap is not transformed.
 //!
 //! At stride 2 a filter of 3×3 taps is four filters ([`Part`]), of its even and its odd rows and
@@ -22,7 +22,7 @@ mod transform;
 
 use super::Geometry;
 use super::filters::{Filters, Group};
-use super::microkernel::{MAX_ROWS, Microkernels, Tile};
+use super::microkernel::{Microkernels, Panel};
 use super::split::Split;
 use super::target::{Target, Targets};
 use crate::epilogue::Ends;
@@ -114,16 +114,19 @@ impl Minimal {
         self.tile
     }
 
-    /// Each point and the matrix it is multiplied with; a matrix is met once or in one run of
-    /// points, in the order in which they are packed.
+    /// Each point and the matrix it is multiplied with. Points that share a matrix follow each
+    /// other, and matrices are in the order in which they are packed.
     fn products(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.parts.iter().flat_map(|part| {
             let (down, across) = part.points();
-            let places = (0..down).flat_map(move |row| (0..across).map(move |c| (row, c)));
-            let product = move |(row, column)| {
+            // Along an axis of one tap the matrix is the same, so that one goes innermost.
+            let turned = part.rows.exact.is_identity();
+            let (outer, inner) = if turned { (across, down) } else { (down, across) };
+            (0..outer * inner).map(move |i| {
+                let (a, b) = (i / inner, i % inner);
+                let (row, column) = if turned { (b, a) } else { (a, b) };
                 (part.point + row * across + column, part.matrix_of(row, column))
-            };
-            places.map(product)
+            })
         })
     }
 
@@ -181,11 +184,11 @@ impl FilterTransform<'_> {
                 let taps = (part.from.1..kernel.1).step_by(stride.1);
                 for (sums, tap) in line.iter_mut().zip(taps) {
                     let column = &filters[part.from.0 * kernel.1 + tap..];
-                    // SAFETY: nothing is asked.
+                    // SAFETY: `cpu` has its instruction set; nothing else is asked.
                     *sums = unsafe { dot(cpu, row, column, stride.0 * kernel.1) };
                 }
                 for (j, column) in columns.iter().enumerate() {
-                    // SAFETY: nothing is asked.
+                    // SAFETY: `cpu` has its instruction set; nothing else is asked.
                     let sums = unsafe { dot(cpu, column, &line, 1) };
                     matrix(part.matrix_of(i, j), sums.map(|sum| sum as f32));
                 }
@@ -378,47 +381,34 @@ impl Convolution<'_> {
     /// As for [`Self::task`].
     unsafe fn multiply(&self, memory: &Memory, tiles: usize, group: &Group) {
         let blocks = &group.blocks;
-        let kernels = self.microkernels.convolve[blocks.len() - 1];
+        let kernels = self.microkernels.multiply[blocks.len() - 1];
         let rows = Split::at_most(tiles, self.microkernels.max_rows(blocks.len()));
         let lanes = self.filters.lanes();
         let sources = self.filters.sources();
         let per_matrix = sources * blocks.len() * LANES;
         let stream = blocks.start * LANES * sources * self.minimal.matrices();
         let stream = &self.weights[stream..][..per_matrix * self.minimal.matrices()];
-        let (bias, floor) = Ends::NONE.of(blocks);
-        let mut tile = Tile {
-            x: [std::ptr::null(); MAX_ROWS],
-            next: [std::ptr::null(); MAX_ROWS],
-            // The inputs are in the cache already.
-            fresh: (0, 0),
-            y: [std::ptr::null_mut(); MAX_ROWS],
-            y_block: tiles * LANES,
-            weights: stream.as_ptr(),
-            lanes: lanes.as_ptr(),
-            blocks: (lanes.len(), (tiles * LANES) as isize),
-            rows: (1, 0),
-            columns: (1, 0),
-            bias,
-            floor,
-            accumulate: false,
-        };
         let Transform { inputs_point, sums_point, .. } = memory.transform;
+        let mut start = Ends::NONE.of(blocks).0;
         for (point, matrix) in self.minimal.products() {
-            tile.weights = stream[matrix * per_matrix..].as_ptr();
             if point == self.minimal.plain() {
-                tile.bias = self.ends.of(blocks).0;
+                start = self.ends.of(blocks).0;
             }
             for part in 0..rows.parts {
                 let part = rows.part(part);
-                for (row, i) in part.clone().enumerate() {
-                    // SAFETY: the task's memory has all points of all tiles.
-                    unsafe {
-                        tile.x[row] = memory.inputs.add(point * inputs_point + i * LANES);
-                        tile.y[row] = memory.sums.add(point * sums_point + i * LANES);
-                    }
+                // SAFETY: the task's memory has all points of all tiles; weights, inputs and sums
+                // are as long as the panel says.
+                unsafe {
+                    kernels[part.len() - 1](&Panel {
+                        x: memory.inputs.add(point * inputs_point + part.start * LANES),
+                        blocks: (lanes.len(), tiles * LANES),
+                        lanes: lanes.as_ptr(),
+                        weights: stream[matrix * per_matrix..].as_ptr(),
+                        y: memory.sums.add(point * sums_point + part.start * LANES),
+                        y_block: tiles * LANES,
+                        start,
+                    });
                 }
-                // SAFETY: weights, inputs and sums are as long as the tile says.
-                unsafe { kernels[part.len() - 1](&tile) };
             }
         }
     }

@@ -41,7 +41,9 @@ impl ToomCook {
     /// The algorithm for `outputs` outputs of a filter with `taps` taps, if it saves anything and
     /// the points are known that it needs. One tap needs none: the transforms are identities.
     pub fn new(outputs: usize, taps: usize) -> Option<Self> {
-        if outputs == 0 || taps == 0 || outputs == 1 && taps > 1 {
+        // The limit keeps sums of hostile numbers from wrapping around.
+        let limit = 2 * PAIRS.len();
+        if outputs == 0 || taps == 0 || outputs.max(taps) > limit || outputs == 1 && taps > 1 {
             return None;
         }
         let pairs = if taps == 1 { 0 } else { (outputs + taps - 2) / 2 };
