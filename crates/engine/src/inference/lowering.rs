@@ -25,7 +25,7 @@ pub(super) struct Step {
 }
 
 pub(super) enum Kernel {
-    Conv { filters: Filters, geometry: Geometry, bias: Vec<f32>, floor: Vec<f32> },
+    Conv { filters: Box<Filters>, geometry: Geometry, bias: Vec<f32>, floor: Vec<f32> },
     Depthwise { weights: Vec<f32>, inputs: Channels, multiplier: usize, geometry: Geometry },
     MaxPool(Windows),
     AvgPool { windows: Windows, end: Option<(Vec<f32>, Vec<f32>)> },
@@ -169,6 +169,7 @@ impl Lowering<'_> {
                 algorithm: algorithm.to_string(),
             })?;
         filters.pack_rows(self.cpu, &rows);
+        let filters = Box::new(filters);
         Ok(Step { kernel: Kernel::Conv { filters, geometry, bias, floor }, layers, x, y })
     }
 }

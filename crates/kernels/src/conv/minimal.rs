@@ -152,7 +152,7 @@ impl Minimal {
 
     /// The filters' transform, to be applied many times.
     pub fn filter_transform(&self) -> FilterTransform<'_> {
-        let numbers = |line: &Line| -> Vec<Vec<f64>> {
+        let numbers = |line: &Line| -> Matrix {
             let rows = line.exact.filter_transform();
             rows.iter().map(|row| row.iter().map(|&value| to_f64(value)).collect()).collect()
         };
@@ -161,10 +161,14 @@ impl Minimal {
     }
 }
 
+/// Rows of coefficients.
+type Matrix = Vec<Vec<f64>>;
+
 /// G of both axes, of each part.
 pub(super) struct FilterTransform<'a> {
     minimal: &'a Minimal,
-    axes: Vec<(Vec<Vec<f64>>, Vec<Vec<f64>>)>,
+    /// Of each part: down, across.
+    axes: Vec<(Matrix, Matrix)>,
 }
 
 impl FilterTransform<'_> {
@@ -448,7 +452,7 @@ impl Convolution<'_> {
 /// The least length that is an odd number of cache lines: at even ones, the same place in many
 /// points would meet the same few sets of the cache.
 fn odd_lines(len: usize) -> usize {
-    (len / LANES | 1) * LANES
+    ((len / LANES) | 1) * LANES
 }
 
 /// Copies the readable part of a window of `size` (rows, columns) to memory of its own, zeros

@@ -63,7 +63,7 @@ impl ToomCook {
 
     /// Whether ∞, the last point, is one of them.
     pub fn has_infinity(&self) -> bool {
-        !self.is_identity() && self.points() % 2 == 0
+        !self.is_identity() && self.points().is_multiple_of(2)
     }
 
     /// 0, a₁, −a₁, a₂, −a₂, …: all but ∞.
