@@ -1,8 +1,9 @@
 //! Files from the Hugging Face hub, kept where Python's `huggingface_hub` looks for them too.
 //!
 //! `HF_HOME` (or `HF_HUB_CACHE`) says where, `HF_ENDPOINT` names a mirror, `HF_TOKEN` goes along
-//! with requests to it, `HF_HUB_OFFLINE=1` forbids all requests. A file that is there already is
-//! taken without asking anybody.
+//! with requests to it and to no other host, `HF_HUB_OFFLINE=1` forbids all requests,
+//! `HF_HUB_DOWNLOAD_TIMEOUT` says how many seconds may pass without anything arriving. A file that
+//! is there already is taken without asking anybody.
 
 use std::env;
 use std::fs::{self, File};
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
-use ureq::http::Response;
+use ureq::http::{Response, Uri};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, ResponseExt};
 
@@ -20,6 +21,8 @@ use ureq::{Agent, Body, ResponseExt};
 const MAX_FILE: u64 = 8 << 30;
 /// Hops from the hub to where a file lies.
 const MAX_REDIRECTS: u32 = 5;
+/// Seconds in which something has to arrive.
+const PATIENCE: u64 = 60;
 
 /// A file on the hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +134,8 @@ impl Remote {
         let url = self.url();
         let unreachable =
             |cause: String| anyhow!("cannot download {url}: {cause}\n{}", self.by_hand());
-        let mut response = request(&agent, &url, true).map_err(|e| unreachable(e.to_string()))?;
+        let mut asked = url.clone();
+        let mut response = request(&agent, &asked).map_err(|e| unreachable(e.to_string()))?;
         let header = |response: &Response<Body>, name: &str| {
             Some(response.headers().get(name)?.to_str().ok()?.trim_matches('"').to_owned())
         };
@@ -144,13 +148,8 @@ impl Remote {
                 break;
             }
             let to = header(&response, "location").context("a redirection to nowhere")?;
-            // A place on the same host is written without it.
-            let (to, same) = if to.starts_with('/') {
-                (format!("{}{to}", endpoint()), true)
-            } else {
-                (to, false)
-            };
-            response = request(&agent, &to, same).map_err(|e| unreachable(e.to_string()))?;
+            asked = destination(&asked, &to).map_err(|e| unreachable(e.to_string()))?;
+            response = request(&agent, &asked).map_err(|e| unreachable(e.to_string()))?;
         }
         match response.status().as_u16() {
             200 => {}
@@ -179,6 +178,11 @@ impl Remote {
                 Ok(0) => break,
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    let seconds = patience().as_secs();
+                    let cause = format!("nothing arrived for {seconds} s after {done} bytes");
+                    return Err(unreachable(cause));
+                }
                 Err(error) => return Err(unreachable(error.to_string())),
             };
             hasher.update(&buffer[..read]);
@@ -207,13 +211,62 @@ impl Remote {
     }
 }
 
-/// One request, redirections not followed: the token is for the hub alone.
-fn request(agent: &Agent, url: &str, to_hub: bool) -> Result<Response<Body>> {
+/// One request, redirections not followed: the token is for the hub's own host alone.
+fn request(agent: &Agent, url: &str) -> Result<Response<Body>> {
     let mut request = agent.get(url);
+    let to_hub = origin(url).is_some_and(|asked| origin(&endpoint()) == Some(asked));
     if let Some(token) = env::var("HF_TOKEN").ok().filter(|token| to_hub && !token.is_empty()) {
         request = request.header("Authorization", format!("Bearer {token}"));
     }
     Ok(request.call()?)
+}
+
+/// Scheme, host and port of an address.
+fn origin(url: &str) -> Option<(String, String, u16)> {
+    let uri: Uri = url.parse().ok()?;
+    let scheme = uri.scheme_str()?.to_ascii_lowercase();
+    let port = match scheme.as_str() {
+        "http" => 80,
+        "https" => 443,
+        _ => return None,
+    };
+    let host = uri.host()?.to_ascii_lowercase();
+    Some((scheme, host, uri.port_u16().unwrap_or(port)))
+}
+
+/// Where the answer of `asked` sends us on to. What it leaves out is that of `asked`.
+fn destination(asked: &str, location: &str) -> Result<String> {
+    let base: Uri = asked.parse()?;
+    let scheme = base.scheme_str().unwrap_or("https");
+    let host = base.authority().map_or("", |authority| authority.as_str());
+    let absolute = location.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric())
+    });
+    let to = if absolute {
+        location.to_owned()
+    } else if location.starts_with("//") {
+        format!("{scheme}:{location}")
+    } else if location.starts_with('/') {
+        format!("{scheme}://{host}{location}")
+    } else {
+        let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{scheme}://{host}{folder}/{location}")
+    };
+    match origin(&to) {
+        None => bail!("{asked} sends on to `{location}`, which is no address of the web"),
+        Some((to, ..)) if to == "http" && scheme.eq_ignore_ascii_case("https") => {
+            bail!(
+                "{asked} sends on from https to {location}, which anybody on the way could change"
+            )
+        }
+        Some(_) => Ok(to),
+    }
+}
+
+/// How long nothing may arrive; a download may take as long as it likes.
+fn patience() -> Duration {
+    let own = env::var("HF_HUB_DOWNLOAD_TIMEOUT").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(own.filter(|&seconds| seconds > 0).unwrap_or(PATIENCE))
 }
 
 fn agent() -> Result<Agent> {
@@ -222,8 +275,11 @@ fn agent() -> Result<Agent> {
         .max_redirects_will_error(false)
         .http_status_as_error(false)
         .user_agent(concat!("inception/", env!("CARGO_PKG_VERSION")))
+        .timeout_resolve(Some(Duration::from_secs(20)))
         .timeout_connect(Some(Duration::from_secs(20)))
-        .timeout_recv_response(Some(Duration::from_secs(60)));
+        .timeout_recv_response(Some(patience()))
+        .timeout_per_read(Some(patience()))
+        .timeout_per_write(Some(patience()));
     match tls() {
         Ok(tls) => config = config.tls_config(tls),
         Err(error) if endpoint().starts_with("https") => return Err(error),
@@ -304,6 +360,39 @@ impl Write for Hashing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn redirections_are_relative_to_who_sends_them() {
+        let asked = "https://cdn.example:8443/a/b?c=/d";
+        for (location, to) in [
+            ("/x?y", "https://cdn.example:8443/x?y"),
+            ("//other.example/x", "https://other.example/x"),
+            ("x?u=http://z", "https://cdn.example:8443/a/x?u=http://z"),
+            ("https://hub.example/x", "https://hub.example/x"),
+        ] {
+            assert_eq!(destination(asked, location).unwrap(), to);
+        }
+        for location in ["http://cdn.example:8443/x", "HTTP://x/", "ftp://x/", "file:///etc/passwd"]
+        {
+            assert!(destination(asked, location).is_err(), "{location}");
+        }
+        assert!(destination("http://mirror/", "https://x/").is_ok());
+    }
+
+    #[test]
+    fn origins_are_scheme_host_and_port() {
+        let hub = origin("https://hub.example");
+        assert!(hub.is_some());
+        assert_eq!(origin("https://HUB.example:443/x"), hub);
+        for other in [
+            "http://hub.example/x",
+            "https://hub.example:444/x",
+            "https://hub.example.evil/x",
+            "https://hub.example@evil/x",
+        ] {
+            assert_ne!(origin(other), hub, "{other}");
+        }
+    }
 
     #[test]
     fn names_that_would_leave_the_cache_are_refused() {

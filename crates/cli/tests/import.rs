@@ -5,9 +5,12 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{Place, Ran};
+use inception_model::{Weights, write_tensors};
+use inception_net::zoo;
 use serde_json::Value;
 
 /// What lies beside the repository, if it does.
@@ -157,4 +160,58 @@ fn red_first_instead_of_blue_is_caught() {
         let net = net.replace(mean, "mean = [0.48235294, 0.45882353, 0.40784314]");
         net.replace("\"bgr\"", "\"rgb\"")
     });
+}
+
+/// A file of weights alone, under this program's names, and the number of its classes.
+fn weights_alone(place: &Place) {
+    let net = zoo::build("inception-v3-small", &zoo::Options::default()).unwrap();
+    let weights = Weights::initial(&net.graph().unwrap(), 3);
+    let tensors = weights
+        .tensors()
+        .iter()
+        .map(|t| (t.parameter.name.as_str(), t.parameter.shape.as_slice(), t.values.as_slice()));
+    write_tensors(&place.path("weights"), BTreeMap::new(), tensors).unwrap();
+}
+
+#[test]
+fn options_without_effect_on_weights_alone_are_refused() {
+    let place = Place::new();
+    weights_alone(&place);
+    for option in [["--classes", "3"], ["--size", "96"], ["--range", "unit"]] {
+        let arguments = [&["import", "weights", "-o", "m.safetensors"][..], &option].concat();
+        place.run(&arguments).fails().says(&[option[0], "no effect"]);
+    }
+    assert!(!place.path("m.safetensors").exists());
+    // With the network named they are the network's.
+    let named = ["import", "weights", "--from", "inception", "--network", "inception-v3-small"];
+    place.run(&[&named[..], &["--size", "26", "-o", "m.safetensors"]].concat()).succeeds();
+    assert!(place.run(&["summary", "m.safetensors", "--toml"]).out.contains("height = 26"));
+}
+
+#[test]
+fn own_model_files_are_refused() {
+    let place = Place::new();
+    weights_alone(&place);
+    place.run(&["import", "weights", "-o", "m.safetensors"]).succeeds();
+    let again = ["import", "m.safetensors", "-o", "n.safetensors", "--from", "inception"];
+    for arguments in [&again[..4], &again] {
+        place.run(arguments).fails().says(&["is a model file of this program already"]);
+    }
+    place.run(&[&again[..], &["--network", "m.safetensors"]].concat()).succeeds();
+    place.run(&["import", "weights", "--from", "onnx"]).fails().says(&["file, not an ONNX file"]);
+}
+
+#[test]
+fn functions_that_bare_pickles_call_are_named() {
+    let place = Place::new();
+    let pickles: [&[u8]; 3] = [
+        b"\x80\x02cposix\nsystem\nX\x07\0\0\0echo hi\x85R.",
+        b"cposix\nsystem\n(S'echo hi'\ntR.",
+        b"(S'echo hi'\niposix\nsystem\n.",
+    ];
+    for pickle in pickles {
+        place.write("weights.pth", pickle);
+        let ran = place.run(&["import", "weights.pth"]).fails();
+        ran.says(&["`posix.system`", "nothing was run"]);
+    }
 }

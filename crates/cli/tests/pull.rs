@@ -66,13 +66,17 @@ impl Hub {
 }
 
 fn pull(place: &Place, endpoint: &str, arguments: &[&str]) -> Ran {
+    pull_with(place, endpoint, arguments, &[])
+}
+
+fn pull_with(place: &Place, endpoint: &str, arguments: &[&str], more: &[(&str, &str)]) -> Ran {
     let all = [&["pull"], arguments].concat();
     let mut command = place.command(&all);
     for name in ["HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "XDG_CACHE_HOME"] {
         command.env_remove(name);
     }
     command.env("HF_ENDPOINT", endpoint).env("HF_HOME", place.path("cache"));
-    command.env("NO_PROXY", "127.0.0.1,localhost");
+    command.env("NO_PROXY", "127.0.0.1,localhost").envs(more.iter().copied());
     Ran::of(&all, command.output().unwrap())
 }
 
@@ -143,4 +147,100 @@ fn without_a_network_it_says_what_to_do() {
     hub.pull(&place, &["inception-v9"]).misused().says(&["inception_v3.tv_in1k"]);
     let list = hub.pull(&place, &["--list"]).succeeds().out;
     assert_eq!(list.lines().count(), 4);
+}
+
+/// Requests as (path, whether a token came along).
+type Asked = Arc<Mutex<Vec<(String, bool)>>>;
+
+/// Answers every path with what `answer` says: a head, a body, and whether to hang up after it.
+fn serve(
+    listener: TcpListener,
+    answer: impl Fn(&str) -> (String, Vec<u8>, bool) + Send + 'static,
+) -> Asked {
+    let asked = Asked::default();
+    let seen = asked.clone();
+    thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let path = lines.next().unwrap().unwrap().split(' ').nth(1).unwrap().to_owned();
+            let head = lines.map_while(|line| line.ok().filter(|line| !line.is_empty()));
+            let token = head.fold(false, |token, line| {
+                token || line.eq_ignore_ascii_case("authorization: bearer secret")
+            });
+            let (head, body, done) = answer(&path);
+            seen.lock().unwrap().push((path, token));
+            let _ = write!(stream, "HTTP/1.1 {head}\r\nConnection: close\r\n\r\n");
+            let _ = stream.write_all(&body);
+            if !done {
+                open.push(stream);
+            }
+        }
+    });
+    asked
+}
+
+fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    (listener, address)
+}
+
+fn sent_on(to: &str) -> (String, Vec<u8>, bool) {
+    let head =
+        format!("302 Found\r\nLocation: {to}\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: 0");
+    (head, Vec::new(), true)
+}
+
+#[test]
+fn the_token_goes_to_the_hub_alone() {
+    let place = Place::new();
+    let file = weights(&place);
+    let ((hub, hub_at), (other, other_at)) = (listener(), listener());
+    let to_other = format!("{other_at}/first");
+    let asked_hub = serve(hub, move |path| match path {
+        "/blob" => (format!("200 OK\r\nContent-Length: {}", file.len()), file.clone(), true),
+        "/some/net/resolve/main/model.safetensors" => sent_on(&to_other),
+        _ => ("404 Not Found\r\nContent-Length: 0".to_owned(), Vec::new(), true),
+    });
+    let to_hub = format!("{hub_at}/blob");
+    // A place without a host is on the host that names it.
+    let asked_other = serve(other, move |path| match path {
+        "/first" => sent_on("/second"),
+        _ => sent_on(&to_hub),
+    });
+    pull_with(&place, &hub_at, &["some/net"], &[("HF_TOKEN", "secret")]).succeeds();
+    let asked = |asked: &Asked| asked.lock().unwrap().clone();
+    let file = "/some/net/resolve/main/model.safetensors";
+    assert_eq!(asked(&asked_hub), [(file.to_owned(), true), ("/blob".to_owned(), true)]);
+    assert_eq!(asked(&asked_other), [("/first".to_owned(), false), ("/second".to_owned(), false)]);
+}
+
+#[test]
+fn a_stalled_download_ends() {
+    let place = Place::new();
+    let (hub, at) = listener();
+    serve(hub, |_| {
+        let head = format!("200 OK\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: 1000");
+        (head, vec![0; 10], false)
+    });
+    pull_with(&place, &at, &["some/net"], &[("HF_HUB_DOWNLOAD_TIMEOUT", "1")])
+        .fails()
+        .says(&["nothing arrived for 1 s after 10 bytes"]);
+    assert!(!place.path("net.safetensors").exists());
+}
+
+#[test]
+fn where_nothing_can_be_written_nobody_is_asked() {
+    let place = Place::new();
+    let hub = Hub::new(weights(&place));
+    for out in ["nowhere/x.safetensors", "weights/x.safetensors"] {
+        hub.pull(&place, &["some/net", "-o", out]).fails().says(&[
+            "cannot write",
+            out,
+            "no folder",
+        ]);
+    }
+    assert_eq!(hub.requests.load(Ordering::SeqCst), 0);
 }

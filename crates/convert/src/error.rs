@@ -32,12 +32,47 @@ pub enum ImportError {
         names: String,
     },
     /// It is of another format than it is said to be.
-    #[error("it is a {found} file, not {wanted}; leave --from out to have it recognised")]
+    #[error(
+        "it is {}, not {}; leave --from out to have it recognised",
+        found.described(), wanted.described()
+    )]
     Format {
         /// The format recognised.
         found: Format,
         /// What was asked for.
-        wanted: String,
+        wanted: Format,
+    },
+    /// It is this program's own.
+    #[error(
+        "it is a model file of this program already; use it as it is. To take its weights alone \
+         over into another network, without its labels and preprocessing, give --from inception \
+         and --network"
+    )]
+    OwnModel,
+    /// It holds weights alone, and what was asked for is for graphs.
+    #[error(
+        "{option} has no effect here: the file holds weights alone, of {network} as it is \
+         published; for another one give --network, a built-in network with its options or a TOML \
+         file of your own"
+    )]
+    NoEffect {
+        /// The option.
+        option: &'static str,
+        /// The network.
+        network: String,
+    },
+    /// It holds weights alone, with a classifier of their own.
+    #[error(
+        "--classes {asked} has no effect here: the file holds weights alone, and the classifier of \
+         {network} has {found} classes"
+    )]
+    Classes {
+        /// The network.
+        network: String,
+        /// How many were asked for.
+        asked: usize,
+        /// How many it has.
+        found: usize,
     },
     /// No format and no library has this name.
     #[error("`{name}` is neither a format nor a library known here; there are {known}")]

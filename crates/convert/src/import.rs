@@ -38,6 +38,10 @@ pub struct Options {
 /// If the names are nobody's, arrays are missing, left over or of another shape (all of them are
 /// named), the graph cannot be expressed, or the labels do not fit.
 pub fn import(contents: Contents, options: &Options) -> Result<Model, ImportError> {
+    let taken_over = options.from.as_deref() == Some("inception") && options.network.is_some();
+    if is_own_model(&contents) && !taken_over {
+        return Err(ImportError::OwnModel);
+    }
     let mut contents = names::keras::renumbered(contents, options.graph.new_classes)?;
     let library = asked_for(options.from.as_deref(), contents.format)?;
     let mut provenance = BTreeMap::from([("format".to_owned(), contents.format.to_string())]);
@@ -51,6 +55,14 @@ pub fn import(contents: Contents, options: &Options) -> Result<Model, ImportErro
     let labels = options.labels.as_deref().or(own.as_deref());
     let labels = labels::fitting(labels, net.classes)?;
     Ok(Model { net, weights, labels, provenance })
+}
+
+/// Whether it is a model file of this program, which says so in its header.
+fn is_own_model(contents: &Contents) -> bool {
+    let header = contents.notes.get("inception").filter(|_| contents.format == Format::Safetensors);
+    let header = header.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    let format = header.as_ref().and_then(|header| header.get("format")?.as_str());
+    format.is_some_and(|format| format.starts_with("inception-model/"))
 }
 
 /// Names that `--from` takes.
@@ -70,7 +82,7 @@ fn asked_for(from: Option<&str>, found: Format) -> Result<Option<&'static Librar
     }
     match Format::ALL.into_iter().find(|format| format.name() == from) {
         Some(format) if format == found => Ok(None),
-        Some(_) => Err(ImportError::Format { found, wanted: from.to_owned() }),
+        Some(wanted) => Err(ImportError::Format { found, wanted }),
         None => {
             Err(ImportError::UnknownFrom { name: from.to_owned(), known: sources().join(", ") })
         }
@@ -125,10 +137,27 @@ fn from_arrays(
         }
         (None, None) => return Err(nobodys(&contents.arrays)),
     };
+    heeded(&options.graph, &net)?;
     provenance.insert("names".to_owned(), library.name.to_owned());
     let graph = net.graph()?;
     let weights = weights(&net, &graph, library, &contents.arrays)?;
     Ok((net, weights))
+}
+
+/// Whether weights alone of this network are what was asked for: there is no graph whose classes,
+/// size or range could be another.
+fn heeded(options: &from_graph::Options, net: &Net) -> Result<(), ImportError> {
+    let network = || net.name.clone();
+    if let Some(asked) = options.new_classes.filter(|&asked| asked != net.classes) {
+        return Err(ImportError::Classes { network: network(), asked, found: net.classes });
+    }
+    if options.size.is_some_and(|size| size != (net.input.height, net.input.width)) {
+        return Err(ImportError::NoEffect { option: "--size", network: network() });
+    }
+    if options.range.is_some() {
+        return Err(ImportError::NoEffect { option: "--range", network: network() });
+    }
+    Ok(())
 }
 
 /// The library whose names these are and what it takes them for. With a network given nothing has

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::pickle::Pickle;
 use crate::{tfjs, wire};
 
 /// A container of weights, told apart by content; a file's name says nothing.
@@ -60,6 +61,22 @@ impl Format {
             Format::TfJs => "tfjs",
             Format::TfCheckpoint => "tf-checkpoint",
             Format::TfGraph => "tf-graph",
+        }
+    }
+
+    /// Such a file in a sentence: `an ONNX file`.
+    pub fn described(self) -> &'static str {
+        match self {
+            Format::Torch => "a PyTorch file",
+            Format::Safetensors => "a safetensors file",
+            Format::Mxnet => "an MXNet file",
+            Format::Caffe => "a Caffe file",
+            Format::Onnx => "an ONNX file",
+            Format::KerasHdf5 => "an HDF5 file",
+            Format::KerasArchive => "a Keras archive",
+            Format::TfJs => "a TensorFlow.js model",
+            Format::TfCheckpoint => "a TensorFlow checkpoint",
+            Format::TfGraph => "a frozen TensorFlow graph",
         }
     }
 
@@ -123,6 +140,12 @@ impl Format {
         }
         // A pickle says its protocol first; none of the messages below can start so.
         if head.first() == Some(&0x80) && head.get(1).is_some_and(|&protocol| protocol <= 5) {
+            return Some(Format::Torch);
+        }
+        // Before protocol 2 nothing says that it is a pickle; one that calls something is told by
+        // reading it, so that the function can be named.
+        let calls = || Pickle::read(head).is_ok_and(|pickle| pickle.calls().next().is_some());
+        if matches!(head.first(), Some(b'c' | b'(')) && calls() {
             return Some(Format::Torch);
         }
         Self::of_message(head, len)

@@ -34,7 +34,7 @@ fn zipped(bytes: &[u8]) -> Result<Vec<Array>, Fault> {
     if archive.names().any(|name| name == order) && archive.entry(&order)? != b"little" {
         return Err(Fault::new("its numbers are big-endian; save it again on another machine"));
     }
-    let pickle = Pickle::read(&archive.entry(&root)?)?;
+    let pickle = pickle(&archive.entry(&root)?)?;
     let mut storages = HashMap::new();
     for (key, _) in named_storages(&pickle)? {
         let content = archive.entry(&format!("{folder}data/{key}"))?;
@@ -47,7 +47,7 @@ fn legacy(bytes: &[u8]) -> Result<Vec<Array>, Fault> {
     const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
     let mut at = 0;
     let mut next = || {
-        let pickle = Pickle::read(&bytes[at..])?;
+        let pickle = pickle(&bytes[at..])?;
         at += pickle.len;
         Ok::<_, Fault>((pickle, at))
     };
@@ -77,6 +77,23 @@ fn legacy(bytes: &[u8]) -> Result<Vec<Array>, Fault> {
         storages.insert(key.to_owned(), content.to_vec());
     }
     Reader { pickle: &pickle, storages: &storages, left: bytes.len() }.arrays()
+}
+
+/// The pickle at the start of `bytes`, if all that it calls is harmless.
+fn pickle(bytes: &[u8]) -> Result<Pickle, Fault> {
+    let pickle = Pickle::read(bytes)?;
+    for id in pickle.calls() {
+        let Value::Call { callable, .. } = *pickle.get(id) else { continue };
+        let name = pickle.global(callable);
+        let name = name.ok_or_else(|| Fault::new("it calls what is no function"))?;
+        if !is_harmless(&name) {
+            return Err(Fault::new(format!(
+                "it wants to call `{name}`, which no file of weights needs; nothing was run. \
+                 If you trust it, load it in Python and save its state_dict() alone"
+            )));
+        }
+    }
+    Ok(pickle)
 }
 
 /// Keys and types of the storages that a pickle names.
@@ -173,17 +190,6 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn arrays(mut self) -> Result<Vec<Array>, Fault> {
-        for id in self.pickle.calls() {
-            let Value::Call { callable, .. } = *self.pickle.get(id) else { continue };
-            let name = self.pickle.global(callable);
-            let name = name.ok_or_else(|| Fault::new("it calls what is no function"))?;
-            if !is_harmless(&name) {
-                return Err(Fault::new(format!(
-                    "it wants to call `{name}`, which no file of weights needs; nothing was run. \
-                     If you trust it, load it in Python and save its state_dict() alone"
-                )));
-            }
-        }
         let mut arrays = Vec::new();
         self.collect(self.state_dict(), &mut arrays)?;
         if arrays.is_empty() {

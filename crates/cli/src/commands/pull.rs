@@ -1,9 +1,9 @@
 //! `inception pull`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use inception_convert::Options;
 
 use crate::fail::usage;
@@ -73,6 +73,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             out.display()
         )));
     }
+    writable(&out)?;
     let file = fetch(&weights)?;
     // timm's config says how pictures are prepared; importing looks for it beside the weights.
     if weights.repository.starts_with("timm/") {
@@ -91,6 +92,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     model.save(&out)?;
     output::note(&super::import::summary(&model.net, &out));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a file can be made at `out`, asked before anything is downloaded for it.
+fn writable(out: &Path) -> Result<()> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        bail!("cannot write {}: there is no folder {}", out.display(), folder.display());
+    }
+    tempfile::NamedTempFile::new_in(folder)
+        .with_context(|| format!("cannot write {}", out.display()))?;
+    Ok(())
 }
 
 /// The file of weights that a name stands for.
