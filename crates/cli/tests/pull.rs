@@ -166,9 +166,10 @@ fn serve(
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
             let path = lines.next().unwrap().unwrap().split(' ').nth(1).unwrap().to_owned();
             let head = lines.map_while(|line| line.ok().filter(|line| !line.is_empty()));
-            let token = head.fold(false, |token, line| {
-                token || line.eq_ignore_ascii_case("authorization: bearer secret")
-            });
+            // To the end, so that the whole request is read.
+            let is_token =
+                |line: &String| line.eq_ignore_ascii_case("authorization: bearer secret");
+            let token = head.filter(is_token).count() > 0;
             let (head, body, done) = answer(&path);
             seen.lock().unwrap().push((path, token));
             let _ = write!(stream, "HTTP/1.1 {head}\r\nConnection: close\r\n\r\n");
