@@ -178,7 +178,7 @@ impl Remote {
                 Ok(0) => break,
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Err(error) if is_timeout(&error) => {
                     let seconds = patience().as_secs();
                     let cause = format!("nothing arrived for {seconds} s after {done} bytes");
                     return Err(unreachable(cause));
@@ -313,6 +313,12 @@ const DOWNLOAD: &str = "download the file elsewhere and use `inception import`";
 fn endpoint() -> String {
     let own = env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
     own.unwrap_or_else(|| "https://huggingface.co".to_owned()).trim_end_matches('/').to_owned()
+}
+
+/// Whether reading ended because nothing came: the system's error, or ureq's inside one.
+fn is_timeout(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+    error.kind() == io::ErrorKind::TimedOut || matches!(inner, Some(ureq::Error::Timeout(_)))
 }
 
 /// The cache's folder, as `huggingface_hub` finds it.
