@@ -80,14 +80,21 @@ impl Pipeline {
         &self.samples
     }
 
-    /// A pass in random order with augmentation. The same seed and epoch give the same batches.
+    /// A pass in random order with augmentation, without its first batches, `first` of them. The
+    /// same seed and epoch give the same batches, wherever the pass begins.
     ///
     /// # Panics
     /// If the batch size is 0.
-    pub fn train(self: &Arc<Self>, seed: u64, epoch: u64, batching: Batching) -> Loader {
+    pub fn train(
+        self: &Arc<Self>,
+        seed: u64,
+        epoch: u64,
+        first: usize,
+        batching: Batching,
+    ) -> Loader {
         let mut order: Vec<usize> = (0..self.samples.len()).collect();
         Random::new(Purpose::Shuffle, [seed, epoch, 0]).shuffle(&mut order);
-        Loader::new(self.clone(), order, Some((seed, epoch)), batching)
+        Loader::new(self.clone(), order, Some((seed, epoch)), first, batching)
     }
 
     /// A pass in the samples' order without augmentation.
@@ -95,7 +102,7 @@ impl Pipeline {
     /// # Panics
     /// If the batch size is 0.
     pub fn evaluate(self: &Arc<Self>, batching: Batching) -> Loader {
-        Loader::new(self.clone(), (0..self.samples.len()).collect(), None, batching)
+        Loader::new(self.clone(), (0..self.samples.len()).collect(), None, 0, batching)
     }
 
     fn picture(&self, index: usize) -> Result<Arc<Picture>, PictureError> {
@@ -285,6 +292,7 @@ impl Loader {
         pipeline: Arc<Pipeline>,
         mut order: Vec<usize>,
         augmented: Option<(u64, u64)>,
+        first: usize,
         Batching { batch, drop_ragged, workers }: Batching,
     ) -> Self {
         assert!(batch > 0, "a batch has pictures");
@@ -292,13 +300,14 @@ impl Loader {
             order.truncate(order.len() / batch * batch);
         }
         let batches = order.len().div_ceil(batch);
+        let first = first.min(batches);
         let workers = workers.clamp(1, batches.max(1));
         let pass = Pass { pipeline, order, augmented, batch, batches, ahead: workers + 2 };
         let pass = Arc::new(pass);
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
-                next_begun: 0,
-                next_given: 0,
+                next_begun: first,
+                next_given: first,
                 done: BTreeMap::new(),
                 stop: false,
                 failed: false,
@@ -314,7 +323,7 @@ impl Loader {
         Self { shared, workers, batches, skipped: Vec::new() }
     }
 
-    /// Batches of the whole pass, those already given included.
+    /// Batches of the whole pass, those already given or left out at its beginning included.
     pub fn batches(&self) -> usize {
         self.batches
     }

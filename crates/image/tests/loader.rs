@@ -54,6 +54,18 @@ fn indices(batches: &[Batch]) -> Vec<usize> {
 }
 
 #[test]
+fn a_pass_that_begins_later_gives_the_same_batches() {
+    let pipeline = pipeline(23, Some(Augmentation::small_pictures()));
+    let from = |first| pipeline.train(3, 5, first, batching(5, 2));
+    let whole: Vec<Batch> = from(0).collect();
+    for first in 0..=5 {
+        let loader = from(first);
+        assert_eq!(loader.batches(), 5);
+        assert_eq!(loader.collect::<Vec<_>>(), whole[first..]);
+    }
+}
+
+#[test]
 fn evaluation_gives_every_picture_once_in_order() {
     let pipeline = pipeline(23, Some(Augmentation::small_pictures()));
     let loader = pipeline.evaluate(batching(5, 3));
@@ -72,7 +84,7 @@ fn evaluation_gives_every_picture_once_in_order() {
 fn training_shuffles_anew_each_epoch() {
     let pipeline = pipeline(50, None);
     let order =
-        |seed, epoch| indices(&pipeline.train(seed, epoch, batching(7, 2)).collect::<Vec<_>>());
+        |seed, epoch| indices(&pipeline.train(seed, epoch, 0, batching(7, 2)).collect::<Vec<_>>());
     let first = order(1, 0);
     assert_ne!(first, (0..50).collect::<Vec<_>>());
     assert_eq!(first, order(1, 0));
@@ -86,7 +98,7 @@ fn training_shuffles_anew_each_epoch() {
 #[test]
 fn batches_do_not_depend_on_the_number_of_workers() {
     let pipeline = pipeline(101, Some(Augmentation::small_pictures()));
-    let run = |workers| pipeline.train(3, 5, batching(8, workers)).collect::<Vec<Batch>>();
+    let run = |workers| pipeline.train(3, 5, 0, batching(8, workers)).collect::<Vec<Batch>>();
     let one = run(1);
     for workers in [0, 2, 3, 16, 200] {
         assert_eq!(run(workers), one, "{workers} workers");
@@ -98,7 +110,7 @@ fn augmentation_depends_on_picture_and_epoch_but_not_on_place() {
     let augmentation = Augmentation { crop: RandomCrop::Shift { by: 1 }, flip: 0.5 };
     let pipeline = pipeline(40, Some(augmentation));
     let pictures = |epoch, batch| {
-        let batches = pipeline.train(1, epoch, batching(batch, 2));
+        let batches = pipeline.train(1, epoch, 0, batching(batch, 2));
         let mut all: Vec<(usize, Vec<u32>)> = batches
             .flat_map(|b| {
                 let pictures =
@@ -120,7 +132,7 @@ fn a_ragged_last_batch_is_kept_or_dropped() {
     let pipeline = pipeline(10, None);
     let sizes = |batch, drop_ragged| {
         let batching = Batching { batch, drop_ragged, workers: 2 };
-        pipeline.train(0, 0, batching).map(|b| b.len()).collect::<Vec<_>>()
+        pipeline.train(0, 0, 0, batching).map(|b| b.len()).collect::<Vec<_>>()
     };
     assert_eq!(sizes(4, false), [4, 4, 2]);
     assert_eq!(sizes(4, true), [4, 4]);
@@ -221,7 +233,7 @@ fn a_cache_changes_nothing_but_the_number_of_decodings() {
         let pipeline =
             Pipeline::new(dataset.train.clone(), photographs(), augmentation, cache_bytes).unwrap();
         (0..3)
-            .map(|epoch| pipeline.train(1, epoch, batching(4, 3)).collect::<Vec<_>>())
+            .map(|epoch| pipeline.train(1, epoch, 0, batching(4, 3)).collect::<Vec<_>>())
             .collect::<Vec<_>>()
     };
     let without = run(0);
@@ -242,7 +254,7 @@ fn photographs_are_augmented_within_range_and_each_time_otherwise() {
     let pipeline =
         Pipeline::new(dataset.train, photographs(), Some(Augmentation::photographs()), 0).unwrap();
     let epoch = |epoch| -> Vec<f32> {
-        pipeline.train(9, epoch, batching(100, 1)).flat_map(|b| b.pictures).collect()
+        pipeline.train(9, epoch, 0, batching(100, 1)).flat_map(|b| b.pictures).collect()
     };
     let (first, second) = (epoch(0), epoch(1));
     assert_eq!(first.len(), 18 * 1200);
@@ -262,7 +274,7 @@ fn a_random_crop_of_everything_is_the_whole_picture_and_a_certain_flip_mirrors_i
     let augmentation = Some(Augmentation { crop, flip: 1.0 });
     let pipeline = Pipeline::new(vec![sample], preprocessor, augmentation, 0).unwrap();
     let mut plain = pipeline.evaluate(batching(1, 1)).next().unwrap().pictures;
-    let augmented = pipeline.train(5, 6, batching(1, 1)).next().unwrap().pictures;
+    let augmented = pipeline.train(5, 6, 0, batching(1, 1)).next().unwrap().pictures;
     assert_ne!(augmented, plain);
     plain.chunks_exact_mut(20).for_each(<[f32]>::reverse);
     assert_eq!(augmented, plain);
@@ -296,7 +308,7 @@ fn fashion_mnist_goes_through_whole() {
     let augmentation = Some(Augmentation::small_pictures());
     let pipeline = Pipeline::new(dataset.train, grey(28, 28), augmentation, 0).unwrap();
     let mut seen = vec![false; 10_000];
-    for batch in pipeline.train(1, 0, batching(64, 2)) {
+    for batch in pipeline.train(1, 0, 0, batching(64, 2)) {
         assert_eq!(batch.pictures.len(), batch.len() * 784);
         batch.indices.iter().for_each(|i| seen[*i] = true);
     }

@@ -366,7 +366,7 @@ impl<'a> Session<'a> {
     fn train_loader(&self, recipe: &Recipe, epoch: usize) -> Loader {
         let batching =
             Batching { batch: recipe.batch, drop_ragged: true, workers: self.options.workers };
-        self.train.train(recipe.seed.into(), epoch as u64, batching)
+        self.train.train(recipe.seed.into(), epoch as u64, 0, batching)
     }
 
     /// Passes on the pictures that the loader has skipped since it had skipped `known`.
