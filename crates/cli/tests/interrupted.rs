@@ -43,7 +43,7 @@ fn ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on() {
     assert_eq!(ran.code, Some(1), "{}", ran.err);
     let ran = ran.says(&["ending after this step", "train --resume run"]);
     let done = place.text("run/log.jsonl").lines().count();
-    ran.says(&[&format!("stopped; {done} of 1,000,000 epochs")]);
+    ran.says(&[&format!("stopped after {done} epoch"), "of 1,000,000; all of it is in the"]);
     place.run(&["predict", "run/model.safetensors", "photos/red/0.png"]).succeeds();
     let epochs = (done + 1).to_string();
     place.run(&["train", "--resume", "run", "--epochs", &epochs]).succeeds();
