@@ -35,7 +35,7 @@ fn signal(child: &Child, name: &str) {
 }
 
 #[test]
-fn ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on() {
+fn ctrl_c_saves_and_says_how_to_go_on() {
     let place = Place::new();
     let child = started(&place);
     signal(&child, "-INT");
@@ -107,4 +107,6 @@ fn what_is_no_run_is_refused() {
     let resume = ["train", "--resume", "run", "--epochs", "2"];
     place.run(&resume).fails().says(&["run/checkpoint.safetensors", "not a readable checkpoint"]);
     place.run(&[&resume[..], &["--batch", "4"]].concat()).misused();
+    std::fs::remove_file(place.path("run/checkpoint.safetensors")).unwrap();
+    place.run(&resume).fails().says(&["run was ended before it began; remove it"]);
 }
