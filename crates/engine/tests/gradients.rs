@@ -144,7 +144,7 @@ fn check(name: &str, graph: &Graph) {
     let keep =
         |layer: LayerId, at: [usize; 4]| formula::bits(&format!("{layer} {at:?}"), 0) % 10 < 7;
     check_mode(&format!("{name}, inference"), graph, Mode::INFERENCE);
-    let training = Mode { norm: NormMode::Batch, keep: Some(&keep) };
+    let training = Mode { keep: Some(&keep), ..Mode::TRAINING };
     check_mode(&format!("{name}, training"), graph, training);
 }
 
