@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use inception_engine::{Algorithms, Cpu, NormMode, Training};
-use inception_image::{Batch, Batching, Dataset, Loader, Pipeline};
+use inception_engine::{Algorithms, Cpu, Training};
+use inception_image::{Batch, Batching, Dataset, Loader, PictureError, Pipeline};
 use inception_metrics::Evaluation;
 use inception_model::{Model, Weights};
 use inception_net::Net;
@@ -14,10 +14,13 @@ use inception_net::graph::Graph;
 
 use crate::average::Average;
 use crate::checkpoint::{self, Checkpoint, Run};
+use crate::features::{Batches, FeatureBatches, Features};
+use crate::fine_tuning::Parts;
 use crate::loss::{HeadLoss, Targets, softmax_cross_entropy};
 use crate::optimizer::Optimizer;
 use crate::predictor::{self, Predictor};
 use crate::report::{Observer, StepFigures, Tally};
+use crate::statistics::{self, Observed};
 use crate::{Origin, Recipe, TrainError, diagnosis, gradient};
 
 /// The run's state, in its folder.
@@ -66,6 +69,7 @@ pub struct Trainer {
     cpu: Arc<Cpu>,
     graph: Graph,
     run: Run,
+    parts: Parts,
     training: Training,
     average: Option<Average>,
     optimizer: Optimizer,
@@ -107,8 +111,10 @@ impl Trainer {
         let Checkpoint { run, weights, average, optimizer } = checkpoint;
         run.recipe.check()?;
         let graph = run.net.graph()?;
-        let training = Training::new(&graph, weights, Arc::clone(&cpu), NormMode::Batch)?;
-        Ok(Self { cpu, graph, run, training, average, optimizer })
+        let parts = Parts::new(&graph, run.recipe.fine_tuning.as_ref())?;
+        let (modes, inputs) = (&parts.modes, &parts.inputs);
+        let training = Training::partial(&graph, weights, Arc::clone(&cpu), modes, inputs)?;
+        Ok(Self { cpu, graph, run, parts, training, average, optimizer })
     }
 
     /// What is trained, how, and what came of it so far.
@@ -158,9 +164,11 @@ impl Trainer {
             let Some(mut tally) = self.train_epoch(&mut session)? else {
                 return Ok(Ended { finished: false, run: Run { steps, ..self.run } });
             };
+            self.reestimate(&session)?;
             // None of them readable is as good as none.
             let test = self.evaluate(&mut session, &mut tally)?.filter(|t| t.pictures() > 0);
             let epoch = self.run.history.len() + 1;
+            self.compare_modes(&mut session, epoch)?;
             let report = tally.epoch_report(epoch, test.as_ref());
             // Finite weights can still be too large to compute with, and the last step's have
             // not been through a training loss.
@@ -186,7 +194,7 @@ impl Trainer {
     fn train_epoch(&mut self, session: &mut Session) -> Result<Option<Tally>, TrainError> {
         let (epoch, epochs) = (self.run.history.len(), self.run.recipe.epochs);
         let mut tally = Tally::new(self.run.net.classes);
-        let mut loader = session.train_loader(&self.run.recipe, epoch);
+        let Some(mut loader) = session.batches(&self.run.recipe, epoch)? else { return Ok(None) };
         let steps = loader.batches();
         let mut told = 0;
         let mut rate = 0.0;
@@ -205,14 +213,17 @@ impl Trainer {
                 }
             };
             tally.add(&figures);
-            session.tell_skipped(Part::Train, &loader, &mut told);
+            told = session.tell_skipped(&loader, told);
             let report = tally.step_report(&figures, (epoch + 1, epochs), steps);
             session.observer.step(&report);
         }
-        session.tell_skipped(Part::Train, &loader, &mut told);
-        tally.skipped = told;
+        tally.skipped = session.tell_skipped(&loader, told);
         if tally.steps == 0 {
-            let first = loader.skipped().first().map(|(_, error)| error.to_string());
+            let first = match &loader {
+                Batches::Pictures(loader) => loader.skipped().first(),
+                Batches::Features(_) => None,
+            };
+            let first = first.map(|(_, error)| error.to_string());
             return Err(TrainError::NoPictures(first.unwrap_or_default()));
         }
         // The last step's own effect has not been through a loss yet, and what is not finite
@@ -239,7 +250,8 @@ impl Trainer {
         if !objective.is_finite() {
             let weights = self.training.weights();
             let pictures = &batch.pictures;
-            let origin = diagnosis::in_forward(&self.graph, weights, &self.cpu, pictures)?;
+            let (graph, inputs) = (&self.graph, &self.parts.inputs);
+            let origin = diagnosis::in_forward(graph, inputs, weights, &self.cpu, pictures)?;
             return Err(Broken::NotFinite(origin));
         }
         let gradients: Vec<Vec<f32>> = heads.into_iter().map(|head| head.gradient).collect();
@@ -283,6 +295,10 @@ impl Trainer {
         tally: &mut Tally,
     ) -> Result<Option<Evaluation>, TrainError> {
         let Some(pipeline) = session.test.clone() else { return Ok(None) };
+        if session.features.is_some() {
+            let network = (&self.graph, self.weights(), &self.cpu);
+            return session.evaluate_features(network, &pipeline, tally);
+        }
         let cpu = Arc::clone(&self.cpu);
         let (net, algorithms) = (&self.run.net, Algorithms::Estimated);
         let mut predictor =
@@ -303,14 +319,55 @@ impl Trainer {
     }
 }
 
+impl Trainer {
+    fn observed(&self) -> Observed<'_> {
+        let (graph, cpu) = (&self.graph, &self.cpu);
+        Observed { graph, modes: &self.parts.modes, weights: self.weights(), cpu }
+    }
+
+    /// Takes batch norm's statistics anew, where the recipe asks for it.
+    fn reestimate(&mut self, session: &Session) -> Result<(), TrainError> {
+        let Some(batches) = self.run.recipe.reestimate_norm else { return Ok(()) };
+        if !self.observed().any() {
+            return Ok(());
+        }
+        let pass = session.pass(&self.run.recipe, self.run.history.len() as u64);
+        let weights = self.observed().population(pass.take(batches))?;
+        match &mut self.average {
+            Some(average) => average.replace(weights),
+            None => *self.training.weights_mut() = weights,
+        }
+        Ok(())
+    }
+
+    /// Tells once if the network does not do in inference what it does in training.
+    fn compare_modes(&self, session: &mut Session, epoch: usize) -> Result<(), TrainError> {
+        let recipe = &self.run.recipe;
+        if session.gap_told
+            || !statistics::is_compared(epoch, recipe.epochs)
+            || !self.observed().any()
+        {
+            return Ok(());
+        }
+        let pass = session.pass(recipe, epoch as u64 - 1);
+        if let Some(gap) = self.observed().gap(pass, (epoch, self.run.steps))? {
+            session.gap_told = true;
+            session.observer.mode_gap(&gap);
+        }
+        Ok(())
+    }
+}
+
 /// What one call of [`Trainer::train`] works with.
 struct Session<'a> {
     train: Arc<Pipeline>,
     test: Option<Arc<Pipeline>>,
+    features: Option<Features>,
     options: RunOptions<'a>,
     observer: &'a mut dyn Observer,
     /// Pictures that the observer knows to be unreadable.
     told: HashSet<(Part, usize)>,
+    gap_told: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -342,7 +399,18 @@ impl<'a> Session<'a> {
             true => None,
             false => Some(pipeline(data.test.clone(), None, TEST_CACHE)?),
         };
-        let session = Self { train, test, options, observer, told: HashSet::new() };
+        let views = run.recipe.fine_tuning.as_ref().and_then(|f| f.cached_views);
+        let features = match views {
+            Some(views) if trainer.parts.inputs != [0] => {
+                let layers = (&*trainer.parts.inputs, &*trainer.parts.main_inputs);
+                let (weights, cpu) = (trainer.weights(), &trainer.cpu);
+                let counts = (train.samples().len(), views);
+                Some(Features::new(&trainer.graph, weights, cpu, layers, counts)?)
+            }
+            _ => None,
+        };
+        let told = HashSet::new();
+        let session = Self { train, test, features, options, observer, told, gap_told: false };
         trainer.save_checkpoint(&session.checkpoint())?;
         Ok(session)
     }
@@ -363,20 +431,76 @@ impl<'a> Session<'a> {
         TrainError::NotFinite { epoch, step, origin, learning_rate, checkpoint }
     }
 
-    fn train_loader(&self, recipe: &Recipe, epoch: usize) -> Loader {
+    /// A pass over an epoch's training pictures, epochs from 0.
+    fn pass(&self, recipe: &Recipe, epoch: u64) -> Loader {
         let batching =
             Batching { batch: recipe.batch, drop_ragged: true, workers: self.options.workers };
-        self.train.train(recipe.seed.into(), epoch as u64, 0, batching)
+        self.train.train(recipe.seed.into(), epoch, 0, batching)
     }
 
-    /// Passes on the pictures that the loader has skipped since it had skipped `known`.
-    fn tell_skipped(&mut self, part: Part, loader: &Loader, known: &mut usize) {
-        for (index, error) in &loader.skipped()[*known..] {
-            if self.told.insert((part, *index)) {
-                self.observer.skipped(error);
+    /// An epoch's batches; `None` if the run was stopped while features were computed.
+    fn batches(&mut self, recipe: &Recipe, epoch: usize) -> Result<Option<Batches>, TrainError> {
+        let Self { features, train, observer, told, options, .. } = self;
+        let Some(features) = features else {
+            return Ok(Some(Batches::Pictures(self.pass(recipe, epoch as u64))));
+        };
+        let seed = recipe.seed.into();
+        let all = Batching { batch: recipe.batch, drop_ragged: false, workers: options.workers };
+        let pass = |turn| train.train(seed, turn, 0, all);
+        let of = train.samples().len();
+        let view = features.view(epoch, pass, options.stop, &mut |loader, done| {
+            observer.caching(done, of);
+            tell(*observer, told, Part::Train, loader.skipped());
+        })?;
+        Ok(view.map(|view| {
+            let turn = (seed, epoch as u64);
+            Batches::Features(FeatureBatches::new(view, train.clone(), turn, 0, recipe.batch))
+        }))
+    }
+
+    /// As [`Trainer::evaluate`], from the features of the test pictures.
+    fn evaluate_features(
+        &mut self,
+        network: (&Graph, &Weights, &Arc<Cpu>),
+        test: &Arc<Pipeline>,
+        tally: &mut Tally,
+    ) -> Result<Option<Evaluation>, TrainError> {
+        let Self { features, observer, told, options, .. } = self;
+        let Some(features) = features else { return Ok(None) };
+        let of = test.samples().len();
+        let mut each = |loader: &Loader, done| {
+            observer.evaluating(done, of);
+            tell(*observer, told, Part::Test, loader.skipped());
+        };
+        let (evaluation, skipped) = features.evaluate(network, test, options.workers, &mut each)?;
+        tally.skipped += skipped;
+        Ok(Some(evaluation))
+    }
+
+    /// Passes on the pictures skipped since `known` were; returns how many there are now.
+    fn tell_skipped(&mut self, batches: &Batches, known: usize) -> usize {
+        match batches {
+            Batches::Pictures(loader) => {
+                let new = &loader.skipped()[known..];
+                tell(self.observer, &mut self.told, Part::Train, new);
+                loader.skipped().len()
             }
+            Batches::Features(features) => features.skipped(),
         }
-        *known = loader.skipped().len();
+    }
+}
+
+/// Tells of pictures that cannot be read, once of each.
+fn tell(
+    observer: &mut dyn Observer,
+    told: &mut HashSet<(Part, usize)>,
+    part: Part,
+    skipped: &[(usize, PictureError)],
+) {
+    for (index, error) in skipped {
+        if told.insert((part, *index)) {
+            observer.skipped(error);
+        }
     }
 }
 
