@@ -119,7 +119,7 @@ fn named(graph: &Graph, pattern: &str) -> Result<Vec<LayerId>, TrainError> {
     match found.is_empty() {
         false => Ok(found),
         true => Err(TrainError::Recipe(format!(
-            "no layer or module is called `{pattern}`; there are {}",
+            "no layer or module is called `{pattern}`; like it are {}",
             similar(pattern, (1..graph.layers.len()).flat_map(names)).join(", ")
         ))),
     }
@@ -256,7 +256,7 @@ mod tests {
         let freeze = vec!["inception_4f".to_owned()];
         let error = FineTuning { freeze, ..FineTuning::default() }.modes(&graph).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("`inception_4f`") && text.contains("`inception_4e`"), "{text}");
+        assert!(text.contains("`inception_4f`") && text.contains("`inception_4a`"), "{text}");
         let all = FineTuning { freeze: vec!["*".to_owned()], ..FineTuning::default() };
         assert!(all.modes(&graph).unwrap_err().to_string().contains("nothing is left"));
     }
