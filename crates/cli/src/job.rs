@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use inception_engine::Cpu;
-use inception_image::{Augmentation, Dataset, Preprocessor};
+use inception_image::{Augmentation, Dataset, Preprocessor, RandomCrop};
 use inception_model::Model;
 use inception_net::Net;
 use inception_net::zoo;
 use inception_train::{
-    CHECKPOINT_FILE, Checkpoint, MODEL_FILE, Recipe, TrainError, Trainer, untrained,
+    CHECKPOINT_FILE, Checkpoint, MODEL_FILE, Recipe, Start, Trainer, start_from, untrained,
 };
 
 use crate::data::Look;
@@ -54,27 +54,38 @@ pub fn network(
             "inception-v3"
         }
     };
+    if network::is_model_file(Path::new(spec)) {
+        let size = options.size.take();
+        let mut net = network::find(spec, &options, Some(classes))?;
+        net.classes = classes;
+        return match size {
+            Some(Pixels(height, width)) => {
+                net.resized(height, width).map_err(|error| usage(error.to_string()))
+            }
+            None => Ok(net),
+        };
+    }
     if zoo::names().any(|name| name == spec) {
         options.channels.get_or_insert(if look.grey { 1 } else { 3 });
     }
     network::find(spec, &options, Some(classes))
 }
 
-/// The network with the weights to start from: a model file's, which must be of the data's classes,
-/// else random ones. Its preprocessing fits its input.
-pub fn model(spec: Option<&str>, net: Net, data: &Dataset, seed: u32) -> Result<Model> {
-    let model = match spec.filter(|spec| network::is_model_file(Path::new(spec))) {
-        Some(spec) => Model::load(Path::new(spec))?,
-        None => untrained(net, data.classes.clone(), seed)?,
+/// The network with the weights to start from, a model file's or random ones, and what of them is
+/// new. Its preprocessing fits its input.
+pub fn start(spec: Option<&str>, net: Net, data: &Dataset, seed: u32) -> Result<Start> {
+    let classes = data.classes.clone();
+    let start = match spec.filter(|spec| network::is_model_file(Path::new(spec))) {
+        Some(spec) => start_from(Model::load(Path::new(spec))?, net, classes, seed)?,
+        None => {
+            let model = untrained(net, classes, seed)?;
+            Start { model, replaced: None, renewed: Vec::new() }
+        }
     };
-    if model.labels != data.classes {
-        let (found, wanted) = (data.classes.join(", "), model.labels.join(", "));
-        return Err(TrainError::Classes { found, wanted }.into());
-    }
-    let input = model.net.input;
+    let input = start.model.net.input;
     let shape = (input.channels, input.height, input.width);
-    Preprocessor::new(model.net.preprocessing.clone(), shape)?;
-    Ok(model)
+    Preprocessor::new(start.model.net.preprocessing.clone(), shape)?;
+    Ok(start)
 }
 
 /// What the command line changes of a recipe.
@@ -101,6 +112,17 @@ pub struct RecipeOptions {
     /// it replace what it says
     #[arg(long, value_name = "FILE")]
     pub recipe: Option<std::path::PathBuf>,
+    /// Layers or modules whose weights stay as they are, by name; `*` stands for anything, as in
+    /// conv*,inception_3*
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Fine-tuning")]
+    pub freeze: Vec<String>,
+    /// A layer or module that stays as it is, with all that comes before it
+    #[arg(long, value_name = "NAME", help_heading = "Fine-tuning")]
+    pub freeze_until: Option<String>,
+    /// Trains the last layer alone; what the others make of each picture, as it is and mirrored,
+    /// is computed once
+    #[arg(long, help_heading = "Fine-tuning")]
+    pub head_only: bool,
 }
 
 /// Optimisers by name.
@@ -157,11 +179,32 @@ impl RecipeOptions {
         if let Some(rate) = self.learning_rate {
             recipe.schedule.learning_rate = rate;
         }
+        self.freeze_in(&mut recipe);
         recipe.check().map_err(|error| match &self.recipe {
             Some(path) => anyhow!(error).context(path.display().to_string()),
             None => usage(error.to_string()),
         })?;
         Ok(recipe)
+    }
+}
+
+impl RecipeOptions {
+    /// Adds what is to be frozen. Features of frozen layers want few versions of each picture:
+    /// with `--head-only` a recipe that says nothing about them gets two, without crops.
+    fn freeze_in(&self, recipe: &mut Recipe) {
+        if self.freeze.is_empty() && self.freeze_until.is_none() && !self.head_only {
+            return;
+        }
+        let fine_tuning = recipe.fine_tuning.get_or_insert_default();
+        fine_tuning.freeze.extend(self.freeze.iter().cloned());
+        fine_tuning.freeze_until = self.freeze_until.clone().or(fine_tuning.freeze_until.take());
+        if self.head_only {
+            fine_tuning.head_only = true;
+            if fine_tuning.cached_views.is_none() {
+                fine_tuning.cached_views = Some(2);
+                recipe.augmentation = Some(Augmentation { crop: RandomCrop::Central, flip: 0.5 });
+            }
+        }
     }
 }
 

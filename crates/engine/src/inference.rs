@@ -26,8 +26,7 @@ pub const BATCH: usize = 8;
 /// A network ready to compute some layers' outputs from pictures.
 pub struct Inference {
     cpu: Arc<Cpu>,
-    input: Shape,
-    input_place: Place,
+    inputs: Vec<(Place, Shape)>,
     steps: Vec<Step>,
     infos: Vec<StepInfo>,
     arena: Arena,
@@ -51,6 +50,18 @@ impl Inference {
         Self::with_algorithms(graph, weights, cpu, outputs, &Algorithms::default())
     }
 
+    /// Prepares to compute outputs not from pictures but from the outputs of some layers, in the
+    /// order of a picture's values. Only what lies between them and the outputs is computed.
+    pub fn begun_at(
+        graph: &Graph,
+        weights: &Weights,
+        cpu: Arc<Cpu>,
+        inputs: &[LayerId],
+        outputs: &[LayerId],
+    ) -> Result<Self, EngineError> {
+        Self::build(graph, weights, cpu, inputs, outputs, &Algorithms::default())
+    }
+
     /// The same, with a choice of the convolutions' algorithms.
     pub fn with_algorithms(
         graph: &Graph,
@@ -59,12 +70,25 @@ impl Inference {
         outputs: &[LayerId],
         algorithms: &Algorithms,
     ) -> Result<Self, EngineError> {
+        Self::build(graph, weights, cpu, &[0], outputs, algorithms)
+    }
+
+    fn build(
+        graph: &Graph,
+        weights: &Weights,
+        cpu: Arc<Cpu>,
+        inputs: &[LayerId],
+        outputs: &[LayerId],
+        algorithms: &Algorithms,
+    ) -> Result<Self, EngineError> {
         steps::check_weights(graph, weights)?;
         let is_identity = |op: &Op| matches!(op, Op::Dropout { .. });
-        let fused = Fused::new(graph, weights, outputs);
+        let places = steps::parameter_places(graph);
+        let fused = Fused::new(steps::begun_at(graph, inputs), &places, weights, outputs);
         let graph = &fused.graph;
         let siblings = lowering::siblings(graph, is_identity);
-        let placement = Placement::new(graph, outputs, is_identity, &siblings);
+        let wanted: Vec<LayerId> = outputs.iter().chain(inputs).copied().collect();
+        let placement = Placement::new(graph, &wanted, is_identity, &siblings);
         let lowering = Lowering {
             fused: &fused,
             weights,
@@ -79,13 +103,12 @@ impl Inference {
             step.info(names, steps::grid(graph.layers[step.layers[0]].shape))
         });
         let infos = infos.collect();
-        let input = graph.layers[0].shape;
-        let input_place = placement.of(0).clone();
-        let outputs: Vec<_> =
-            outputs.iter().map(|&id| (placement.of(id).clone(), graph.layers[id].shape)).collect();
-        let lifetimes = lifetimes(&placement, &steps, &input_place, &outputs);
+        let place = |&id: &LayerId| (placement.of(id).clone(), graph.layers[id].shape);
+        let inputs: Vec<_> = inputs.iter().map(place).collect();
+        let outputs: Vec<_> = outputs.iter().map(place).collect();
+        let lifetimes = lifetimes(&placement, &steps, &inputs, &outputs);
         let arena = Arena::new(placement.buffers, &lifetimes);
-        Ok(Self { cpu, input, input_place, steps, infos, arena, outputs })
+        Ok(Self { cpu, inputs, steps, infos, arena, outputs })
     }
 
     /// Shape of each output, per picture.
@@ -106,26 +129,43 @@ impl Inference {
 
     /// All outputs. A picture's values are the same bits whatever else is in the batch.
     pub fn run_all(&mut self, pictures: &[f32]) -> Result<Vec<Vec<f32>>, EngineError> {
-        let count = steps::count_pictures(pictures.len(), self.input)?;
+        let picture = self.picture();
+        let count = steps::count_pictures(pictures.len(), picture)?;
         let mut results: Vec<Vec<f32>> =
             self.outputs.iter().map(|(_, shape)| Vec::with_capacity(count * shape.len())).collect();
-        for batch in pictures.chunks(BATCH * self.input.len()) {
-            self.run_batch(batch)?;
-            self.collect(batch.len() / self.input.len(), &mut results);
+        for batch in pictures.chunks(BATCH * picture.len()) {
+            let pictures = batch.len() / picture.len();
+            self.arena.resize(pictures)?;
+            self.place_inputs(batch);
+            self.run_batch();
+            self.collect(pictures, &mut results);
         }
         Ok(results)
     }
 
-    fn run_batch(&mut self, batch: &[f32]) -> Result<(), EngineError> {
-        let cpu = &*self.cpu;
-        self.arena.resize(batch.len() / self.input.len())?;
-        let mut input = self.arena.write(&self.input_place);
-        pointwise::from_nchw(cpu, batch, &self.input_place.channels, &mut input);
+    /// What is given for one picture.
+    fn picture(&self) -> Shape {
+        steps::picture(&self.shapes())
+    }
+
+    fn shapes(&self) -> Vec<Shape> {
+        self.inputs.iter().map(|(_, shape)| *shape).collect()
+    }
+
+    fn place_inputs(&mut self, batch: &[f32]) {
+        let shapes = self.shapes();
+        for (which, (place, _)) in self.inputs.iter().enumerate() {
+            let values = steps::input_values(batch, &shapes, which);
+            let mut input = self.arena.write(place);
+            pointwise::from_nchw(&self.cpu, &values, &place.channels, &mut input);
+        }
+    }
+
+    fn run_batch(&mut self) {
         for step in &self.steps {
             let (x, mut y) = self.arena.access_several(&step.x, &step.y);
-            step.run(cpu, x, &mut y);
+            step.run(&self.cpu, x, &mut y);
         }
-        Ok(())
     }
 
     fn collect(&self, pictures: usize, results: &mut [Vec<f32>]) {
@@ -167,11 +207,11 @@ impl Step {
 fn lifetimes(
     placement: &Placement,
     steps: &[Step],
-    input: &Place,
+    inputs: &[(Place, Shape)],
     outputs: &[(Place, Shape)],
 ) -> Vec<Lifetime> {
     let mut lifetimes = vec![Lifetime::NEVER; placement.buffers.len()];
-    lifetimes[input.buffer].extend(0);
+    inputs.iter().for_each(|(input, _)| lifetimes[input.buffer].extend(0));
     for (i, step) in steps.iter().enumerate() {
         lifetimes[step.x.buffer].extend(i + 1);
         step.y.iter().for_each(|y| lifetimes[y.buffer].extend(i + 1));

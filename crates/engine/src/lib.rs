@@ -23,5 +23,5 @@ pub use error::EngineError;
 pub use inception_kernels::conv::Algorithm;
 pub use inception_kernels::{Cpu, Isa};
 pub use inference::{BATCH, Inference, StepInfo};
-pub use training::{NormMode, Training};
+pub use training::{LayerMode, NormMode, Training};
 pub use tuning::tune;

@@ -24,6 +24,10 @@ impl Lifetime {
         self.last = self.last.max(step);
     }
 
+    fn is_never(self) -> bool {
+        self.first > self.last
+    }
+
     fn meets(self, other: Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
@@ -41,9 +45,10 @@ pub(crate) struct Arena {
 
 impl Arena {
     /// Plans where each buffer lies: largest first, each at the lowest address that no buffer
-    /// alive at the same time takes.
+    /// alive at the same time takes. A buffer that never lives takes no memory and must not be
+    /// asked for.
     pub fn new(specs: Vec<TensorSpec>, lifetimes: &[Lifetime]) -> Self {
-        let len = |i: usize| specs[i].layout(1).len();
+        let len = |i: usize| if lifetimes[i].is_never() { 0 } else { specs[i].layout(1).len() };
         let mut order: Vec<usize> = (0..specs.len()).collect();
         order.sort_by_key(|&i| (std::cmp::Reverse(len(i)), i));
         let mut offsets = vec![0; specs.len()];

@@ -39,15 +39,23 @@ pub struct Reference<'a> {
 pub struct Mode<'a> {
     /// Which statistics batch norm normalises with.
     pub norm: NormMode,
+    /// Layers whose batch norm is frozen whatever `norm` says.
+    pub frozen: &'a [LayerId],
     /// What dropout keeps; without it dropout does nothing.
     pub keep: Option<Keep<'a>>,
 }
 
 impl Mode<'_> {
     /// Running statistics, no dropout.
-    pub const INFERENCE: Mode<'static> = Mode { norm: NormMode::Frozen, keep: None };
+    pub const INFERENCE: Mode<'static> = Mode { norm: NormMode::Frozen, frozen: &[], keep: None };
     /// Batch statistics, no dropout.
-    pub const TRAINING: Mode<'static> = Mode { norm: NormMode::Batch, keep: None };
+    pub const TRAINING: Mode<'static> = Mode { norm: NormMode::Batch, frozen: &[], keep: None };
+
+    /// The mode in which a layer normalises: a single value has no statistics.
+    fn used(&self, id: LayerId, z: &Tensor) -> NormMode {
+        let frozen = values_per_channel(z) == 1 || self.frozen.contains(&id);
+        if frozen { NormMode::Frozen } else { self.norm }
+    }
 }
 
 /// Everything a forward pass computed.
@@ -92,7 +100,7 @@ impl<'a> Reference<'a> {
             let z = self.filtered(id, x).unwrap_or_else(|| nothing.clone());
             let y = match &layer.op {
                 Op::Input => pictures.clone(),
-                Op::Conv(_) | Op::Linear(_) => self.affine(id, &z, mode.norm),
+                Op::Conv(_) | Op::Linear(_) => self.affine(id, &z, mode),
                 Op::Depthwise { multiplier, window, .. } => {
                     let weights = self.weights(id, x);
                     let geometry = steps::geometry(window);
@@ -154,7 +162,8 @@ impl<'a> Reference<'a> {
     }
 
     /// The running statistics that a training step leaves behind, by parameter as in
-    /// [`Gradients::parameters`]; empty for trained parameters.
+    /// [`Gradients::parameters`]; empty for trained parameters
+    /// and for statistics that do not move.
     pub fn running_statistics(&self, pass: &Pass) -> Vec<Vec<f64>> {
         let mut running = vec![Vec::new(); self.values.len()];
         for (id, layer) in self.graph.layers.iter().enumerate() {
@@ -162,9 +171,12 @@ impl<'a> Reference<'a> {
                 continue;
             };
             let z = &pass.filtered[id];
+            if pass.mode.used(id, z) == NormMode::Frozen {
+                continue;
+            }
+            let values = values_per_channel(z);
             let (mean, variance) = norm::statistics(z);
-            let values = (z.data.len() / z.shape[1]) as f64;
-            let unbiased = if values > 1.0 { values / (values - 1.0) } else { 1.0 };
+            let unbiased = values as f64 / (values - 1) as f64;
             let decay = f64::from(norm.decay);
             let mut moved = |role, batch: Vec<f64>| {
                 let place = self.places[&(id, role)];
@@ -198,7 +210,7 @@ impl<'a> Reference<'a> {
             Op::Conv(_) | Op::Linear(_) => {
                 let filtering = self.filtering(layer).expect("a filtering layer");
                 let z = &pass.filtered[id];
-                let dz = self.affine_backward(id, z, dy, pass.mode.norm, &other(id), parameters);
+                let dz = self.affine_backward(id, z, dy, pass.mode, &other(id), parameters);
                 let geometry = &filtering.geometry;
                 parameters[weight.copied().expect("weights")] =
                     conv::backward_filters(x, &dz, geometry).data;
@@ -246,7 +258,7 @@ impl<'a> Reference<'a> {
     }
 
     /// Batch norm or bias, then the activation.
-    fn affine(&self, id: LayerId, z: &Tensor, mode: NormMode) -> Tensor {
+    fn affine(&self, id: LayerId, z: &Tensor, mode: Mode) -> Tensor {
         let filtering = self.filtering(&self.graph.layers[id]).expect("a filtering layer");
         let channels = z.shape[1];
         let (scale, shift) = match filtering.batch_norm {
@@ -274,7 +286,7 @@ impl<'a> Reference<'a> {
         id: LayerId,
         z: &Tensor,
         dy: &Tensor,
-        mode: NormMode,
+        mode: Mode,
         side: &Tensor,
         parameters: &mut [Vec<f64>],
     ) -> Tensor {
@@ -290,7 +302,7 @@ impl<'a> Reference<'a> {
             return dz;
         };
         let gamma = self.gamma(id, z.shape[1]);
-        let (dz, dgamma, dbeta) = match mode {
+        let (dz, dgamma, dbeta) = match mode.used(id, z) {
             NormMode::Batch => {
                 let epsilon = norm.epsilon.into();
                 let g = norm::backward(z, side, filtering.relu, dy, &gamma, epsilon);
@@ -311,9 +323,9 @@ impl<'a> Reference<'a> {
         place.map_or_else(|| vec![1.0; channels], |&place| self.values[place].clone())
     }
 
-    fn statistics(&self, id: LayerId, z: &Tensor, norm: BatchNorm, mode: NormMode) -> Statistics {
+    fn statistics(&self, id: LayerId, z: &Tensor, norm: BatchNorm, mode: Mode) -> Statistics {
         let running = |role| self.values[self.places[&(id, role)]].clone();
-        let (mean, variance) = match mode {
+        let (mean, variance) = match mode.used(id, z) {
             NormMode::Batch => norm::statistics(z),
             NormMode::Frozen => (running(Role::RunningMean), running(Role::RunningVariance)),
         };
@@ -321,6 +333,11 @@ impl<'a> Reference<'a> {
         let inverse_std = variance.iter().map(|v| 1.0 / (v + epsilon).sqrt()).collect();
         Statistics { mean, inverse_std }
     }
+}
+
+/// Values of each channel in the batch.
+fn values_per_channel(z: &Tensor) -> usize {
+    z.data.len() / z.shape[1]
 }
 
 /// What batch norm normalises with, by channel.

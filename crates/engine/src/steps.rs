@@ -1,5 +1,6 @@
 //! The network's layers in the kernels' terms.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use inception_kernels::conv::Geometry;
@@ -97,6 +98,43 @@ pub(crate) fn per_lane(values: impl ExactSizeIterator<Item = f32>) -> Vec<f32> {
     let mut padded: Vec<f32> = values.collect();
     padded.resize(lanes, 0.0);
     padded
+}
+
+/// The graph begun at these layers: their outputs are given, not computed.
+pub(crate) fn begun_at(graph: &Graph, inputs: &[LayerId]) -> Graph {
+    let mut graph = graph.clone();
+    for &id in inputs {
+        (graph.layers[id].op, graph.layers[id].inputs) = (Op::Input, Vec::new());
+    }
+    graph
+}
+
+/// What is given for one picture: the input's shape, or several inputs' values in a row.
+pub(crate) fn picture(inputs: &[Shape]) -> Shape {
+    match inputs {
+        [one] => *one,
+        several => {
+            let channels = several.iter().map(Shape::len).sum();
+            Shape { channels, height: 1, width: 1 }
+        }
+    }
+}
+
+/// The values of one of the inputs, picture after picture.
+pub(crate) fn input_values<'v>(
+    values: &'v [f32],
+    inputs: &[Shape],
+    which: usize,
+) -> Cow<'v, [f32]> {
+    let start = inputs[..which].iter().map(Shape::len).sum::<usize>();
+    let own = start..start + inputs[which].len();
+    match inputs.len() {
+        1 => Cow::Borrowed(values),
+        _ => {
+            let pictures = values.chunks_exact(picture(inputs).len());
+            pictures.flat_map(|picture| &picture[own.clone()]).copied().collect()
+        }
+    }
 }
 
 /// Splits work on pictures: a batch's dense values, checked to be whole pictures.

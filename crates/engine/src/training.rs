@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use inception_kernels::conv::{self, Scratch};
 use inception_kernels::{Cpu, Epilogue, LINEAR, RELU, View, depthwise, lrn, norm, pointwise, pool};
-use inception_model::Weights;
+use inception_model::{Tensor, Weights};
 use inception_net::graph::{Graph, LayerId, Shape};
 
 use crate::EngineError;
@@ -14,65 +14,80 @@ use crate::steps;
 
 mod plan;
 
-use plan::{Affine, Filter, Gradient, Kernel, Norm, Plan, Step};
+use plan::{Affine, Back, Filter, Gradient, Kernel, Norm, Plan, Step};
 
 /// Which statistics batch norm normalises with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NormMode {
-    /// The batch's own, which also move the running ones (1502.03167, algorithm 1).
+    /// The batch's own, which also move the running ones (1502.03167, algorithm 1). A channel with
+    /// a single value in the whole batch (one picture on a 1×1 grid) has no spread of its own; it
+    /// is normalised as by [`NormMode::Frozen`].
     Batch,
     /// The running ones, which stay as they are: what fine-tuning calls frozen batch norm.
     Frozen,
 }
 
+/// What training does to a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerMode {
+    /// Whether its filters or matrix, its bias, γ and β get gradients.
+    pub trained: bool,
+    /// How its batch norm normalises, where it has one.
+    pub norm: NormMode,
+}
+
 /// A network being trained: weights, their gradients, and the memory of one step.
 pub struct Training {
     cpu: Arc<Cpu>,
-    input: Shape,
+    inputs: Vec<Shape>,
     weights: Weights,
     /// By place in the weights' list; empty for what is not trained.
     gradients: Vec<Vec<f32>>,
     plan: Plan,
     arena: Arena,
     scratch: Scratch,
-    norm_mode: NormMode,
     /// Pictures of the last forward pass.
     pictures: usize,
     seed: u64,
 }
 
 impl Training {
-    /// Prepares to train these weights.
+    /// Prepares to train all these weights, every batch norm in the same mode.
     pub fn new(
         graph: &Graph,
         weights: Weights,
         cpu: Arc<Cpu>,
-        norm_mode: NormMode,
+        norm: NormMode,
+    ) -> Result<Self, EngineError> {
+        let modes = vec![LayerMode { trained: true, norm }; graph.layers.len()];
+        Self::partial(graph, weights, cpu, &modes, &[0])
+    }
+
+    /// Prepares to train some layers; `modes` has an entry for each of the graph's. What no trained
+    /// layer comes before has no way back and keeps nothing for it.
+    ///
+    /// `inputs` are the layers whose outputs are given in the place of pictures, in the order of a
+    /// picture's values: layer 0, or layers further up whose outputs never change. What only they
+    /// depend on is not computed.
+    pub fn partial(
+        graph: &Graph,
+        weights: Weights,
+        cpu: Arc<Cpu>,
+        modes: &[LayerMode],
+        inputs: &[LayerId],
     ) -> Result<Self, EngineError> {
         steps::check_weights(graph, &weights)?;
-        let (plan, arena) = Plan::new(graph);
-        let gradients = weights
-            .tensors()
-            .iter()
-            .map(|tensor| match tensor.parameter.role.is_trained() {
-                true => vec![0.0; tensor.values.len()],
-                false => Vec::new(),
-            })
-            .collect();
-        let input = graph.layers[0].shape;
+        let (plan, arena) = Plan::new(graph, modes, inputs);
+        let gradient = |tensor: &Tensor| match &tensor.parameter {
+            parameter if parameter.role.is_trained() && modes[parameter.layer].trained => {
+                vec![0.0; tensor.values.len()]
+            }
+            _ => Vec::new(),
+        };
+        let gradients = weights.tensors().iter().map(gradient).collect();
+        let inputs = inputs.iter().map(|&id| graph.layers[id].shape).collect();
         let scratch = Scratch::new();
-        Ok(Self {
-            cpu,
-            input,
-            weights,
-            gradients,
-            plan,
-            arena,
-            scratch,
-            norm_mode,
-            pictures: 0,
-            seed: 0,
-        })
+        Ok(Self { cpu, inputs, weights, gradients, plan, arena, scratch, pictures: 0, seed: 0 })
     }
 
     /// The weights as they are now, running statistics included.
@@ -86,7 +101,7 @@ impl Training {
     }
 
     /// Gradients of the last [`Training::backward`], in the order of the weights' tensors; empty
-    /// for running statistics.
+    /// for running statistics and for layers that are not trained.
     pub fn gradients(&self) -> &[Vec<f32>] {
         &self.gradients
     }
@@ -97,7 +112,8 @@ impl Training {
     }
 
     /// A layer's output in the forward pass just made, picture after picture in (channel, row,
-    /// column) order; `backward` uses the memory for other things. Panics for a layer that no head depends on.
+    /// column) order; `backward` uses the memory for other things, and so does `forward` itself below
+    /// the lowest trained layer. Panics for a layer that is not computed.
     pub fn output(&self, layer: LayerId) -> Vec<f32> {
         let place = self.plan.placement.of(layer);
         let view = self.arena.read(place);
@@ -113,22 +129,25 @@ impl Training {
     }
 
     /// Logits of every head (the main one last) for a batch of preprocessed pictures in (picture,
-    /// channel, row, column) order. `seed` decides which values dropout drops.
+    /// channel, row, column) order, or in (picture, input, channel, row, column) order. `seed` decides which values dropout drops.
     pub fn forward(&mut self, pictures: &[f32], seed: u64) -> Result<Vec<Vec<f32>>, EngineError> {
-        let count = steps::count_pictures(pictures.len(), self.input)?;
+        let count = steps::count_pictures(pictures.len(), steps::picture(&self.inputs))?;
         // Nothing to go back from, should there be no memory.
         self.pictures = 0;
         self.arena.resize(count)?;
         (self.pictures, self.seed) = (count, seed);
-        let mut input = self.arena.write(&self.plan.input);
-        pointwise::from_nchw(&self.cpu, pictures, &self.plan.input.channels, &mut input);
+        for (which, place) in self.plan.inputs.iter().enumerate() {
+            let values = steps::input_values(pictures, &self.inputs, which);
+            let mut input = self.arena.write(place);
+            pointwise::from_nchw(&self.cpu, &values, &place.channels, &mut input);
+        }
         for i in 0..self.plan.steps.len() {
             self.step_forward(i);
         }
         Ok(self.plan.heads.iter().map(|head| self.output(head.layer)).collect())
     }
 
-    /// Gradients of all parameters from the gradients of each head's logits, for the batch of the
+    /// Gradients of all trained parameters from the gradients of each head's logits, for the batch of the
     /// last forward pass.
     pub fn backward(&mut self, logit_gradients: &[Vec<f32>]) -> Result<(), EngineError> {
         let fits = self.plan.heads.len() == logit_gradients.len()
@@ -156,21 +175,13 @@ impl Training {
         let cpu = &*self.cpu;
         let Step { kernel, x, y, seed_offset, .. } = &mut self.plan.steps[index];
         if let Kernel::Filter(filter) = kernel {
-            return filter_forward(
-                cpu,
-                filter,
-                x,
-                y,
-                &mut self.arena,
-                &mut self.weights,
-                self.norm_mode,
-            );
+            return filter_forward(cpu, filter, x, y, &mut self.arena, &mut self.weights);
         }
         let ([from], mut to) = self.arena.access([x], y);
         let to = &mut to;
         match kernel {
             Kernel::Filter(_) => unreachable!("handled above"),
-            Kernel::Depthwise { weight, multiplier, geometry } => {
+            Kernel::Depthwise { weight, multiplier, geometry, .. } => {
                 let weights = &self.weights.tensors()[*weight].values;
                 depthwise::forward(cpu, from, &x.channels, *multiplier, weights, geometry, to);
             }
@@ -186,7 +197,8 @@ impl Training {
 
     fn step_backward(&mut self, index: usize) {
         let cpu = &*self.cpu;
-        let Step { kernel, x, y, dy, dx, seed_offset } = &mut self.plan.steps[index];
+        let Step { kernel, x, y, seed_offset, back } = &mut self.plan.steps[index];
+        let Some(Back { dy, dx }) = back else { return };
         if let Some(Gradient { clear, .. }) = dx {
             for place in clear {
                 zero(&mut self.arena, place);
@@ -195,15 +207,9 @@ impl Training {
         if let Kernel::Filter(filter) = kernel {
             let scratch = &mut self.scratch;
             let context = FilterBackward { cpu, scratch, x, y, dy, dx: dx.as_ref() };
-            return context.run(
-                filter,
-                &mut self.arena,
-                &self.weights,
-                &mut self.gradients,
-                self.norm_mode,
-            );
+            return context.run(filter, &mut self.arena, &self.weights, &mut self.gradients);
         }
-        if let Kernel::Depthwise { weight, multiplier, geometry } = kernel {
+        if let Kernel::Depthwise { weight, multiplier, geometry, trained: true } = kernel {
             let (input, gradient) = (self.arena.read(x), self.arena.read(dy));
             let into = &mut self.gradients[*weight];
             let channels = &x.channels;
@@ -223,7 +229,7 @@ impl Training {
         let to = &mut to;
         match kernel {
             Kernel::Filter(_) => unreachable!("handled above"),
-            Kernel::Depthwise { weight, multiplier, geometry } => {
+            Kernel::Depthwise { weight, multiplier, geometry, .. } => {
                 let weights = &self.weights.tensors()[*weight].values;
                 let channels = &x.channels;
                 depthwise::backward_data(
@@ -263,7 +269,6 @@ fn filter_forward(
     y: &Place,
     arena: &mut Arena,
     weights: &mut Weights,
-    norm_mode: NormMode,
 ) {
     filter.forward.pack(cpu, &weights.tensors()[filter.weight].values);
     let norm = match &mut filter.affine {
@@ -285,13 +290,13 @@ fn filter_forward(
     let z_view = std::slice::from_mut(&mut z);
     conv::forward(cpu, input, &filter.forward, &filter.geometry, Epilogue::Store, z_view);
     let ([z], mut y) = arena.access([&norm.z], y);
-    match norm_mode {
-        NormMode::Batch => {
-            norm::statistics(cpu, z, &mut norm.mean, &mut norm.variance);
-            let values = z.layout.pictures * z.layout.height * z.layout.width;
-            norm.move_running(weights, values);
-        }
-        NormMode::Frozen => norm.take_running(weights),
+    let values = z.layout.pictures * z.layout.height * z.layout.width;
+    norm.frozen = norm.mode == NormMode::Frozen || values == 1;
+    if norm.frozen {
+        norm.take_running(weights);
+    } else {
+        norm::statistics(cpu, z, &mut norm.mean, &mut norm.variance);
+        norm.move_running(weights, values);
     }
     norm.prepare(weights);
     norm::apply(cpu, z, &norm.scale, &norm.shift, filter.relu, &mut y);
@@ -314,16 +319,17 @@ impl FilterBackward<'_> {
         arena: &mut Arena,
         weights: &Weights,
         gradients: &mut [Vec<f32>],
-        norm_mode: NormMode,
     ) {
         let Self { cpu, scratch, x, y, dy, dx } = self;
-        let outputs = filter.outputs;
+        let (outputs, trained) = (filter.outputs, filter.trained);
         match &mut filter.affine {
             Affine::Norm(norm) => {
                 let ([z, y, dy], mut dz) = arena.access([&norm.z, y, dy], &filter.dz);
-                norm.backward(cpu, [z, y, dy], filter.relu, norm_mode, &mut dz);
-                gradients[norm.shift_place].copy_from_slice(&norm.shift_gradient[..outputs]);
-                if let Some(place) = norm.scale_place {
+                norm.backward(cpu, [z, y, dy], filter.relu, &mut dz);
+                if trained {
+                    gradients[norm.shift_place].copy_from_slice(&norm.shift_gradient[..outputs]);
+                }
+                if let Some(place) = norm.scale_place.filter(|_| trained) {
                     gradients[place].copy_from_slice(&norm.scale_gradient[..outputs]);
                 }
             }
@@ -332,7 +338,7 @@ impl FilterBackward<'_> {
                     let ([y, dy], mut dz) = arena.access([y, dy], &filter.dz);
                     pointwise::relu_backward(cpu, y, dy, &mut dz);
                 }
-                if let Some(place) = *place {
+                if let Some(place) = place.filter(|_| trained) {
                     let mut sums =
                         vec![0.0; filter.dz.channels.blocks() * inception_kernels::LANES];
                     pointwise::sum_per_lane(cpu, arena.read(&filter.dz), &mut sums);
@@ -340,10 +346,12 @@ impl FilterBackward<'_> {
                 }
             }
         }
-        let into = &mut gradients[filter.weight];
-        let (input, dz) = (arena.read(x), arena.read(&filter.dz));
         let geometry = &filter.geometry;
-        conv::backward_filters(cpu, input, &x.channels, dz, outputs, geometry, scratch, into);
+        if trained {
+            let into = &mut gradients[filter.weight];
+            let (input, dz) = (arena.read(x), arena.read(&filter.dz));
+            conv::backward_filters(cpu, input, &x.channels, dz, outputs, geometry, scratch, into);
+        }
         if let Some(Gradient { place, accumulate, .. }) = dx {
             filter.backward.pack(cpu, &weights.tensors()[filter.weight].values);
             let ([dz], mut dx) = arena.access([&filter.dz], place);
@@ -356,8 +364,8 @@ impl Norm {
     /// Moves the running statistics towards the batch's.
     fn move_running(&self, weights: &mut Weights, values: usize) {
         // The variance of the population these values are drawn from, as PyTorch and TensorFlow
-        // keep it; a single value says nothing about it.
-        let unbiased = if values > 1 { values as f32 / (values - 1) as f32 } else { 1.0 };
+        // keep it.
+        let unbiased = values as f32 / (values - 1) as f32;
         let keep = self.decay;
         let running = weights.at_mut(self.mean_place).iter_mut().zip(&self.mean);
         running.for_each(|(running, mean)| *running = keep * *running + (1.0 - keep) * mean);
@@ -391,14 +399,13 @@ impl Norm {
         cpu: &Cpu,
         [z, y, dy]: [View; 3],
         relu: bool,
-        mode: NormMode,
         dz: &mut inception_kernels::ViewMut,
     ) {
         let saved = norm::Saved {
             mean: &self.mean,
             inverse_std: &self.inverse_std,
             gamma: &self.gamma,
-            frozen: mode == NormMode::Frozen,
+            frozen: self.frozen,
         };
         let (scale, shift) = (&mut self.scale_gradient, &mut self.shift_gradient);
         norm::backward(cpu, z, y, relu, dy, saved, scale, shift, dz);
@@ -414,9 +421,4 @@ fn zero(arena: &mut Arena, place: &Place) {
         let start = picture * layout.picture_stride() + view.first_block * layout.block_stride();
         view.data[start..start + len].fill(0.0);
     }
-}
-
-/// The layers a training plan computes: what its heads depend on.
-fn head_layers(graph: &Graph) -> Vec<LayerId> {
-    graph.heads.iter().map(|head| head.logits).collect()
 }

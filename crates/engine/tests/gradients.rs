@@ -8,7 +8,6 @@
 #[path = "common/formula.rs"]
 mod formula;
 
-use inception_engine::NormMode;
 use inception_engine::reference::{Mode, Pass, Reference};
 use inception_kernels::reference::Tensor;
 use inception_net::graph::{Graph, Op, PoolWindows, Shape};
@@ -144,7 +143,7 @@ fn check(name: &str, graph: &Graph) {
     let keep =
         |layer: LayerId, at: [usize; 4]| formula::bits(&format!("{layer} {at:?}"), 0) % 10 < 7;
     check_mode(&format!("{name}, inference"), graph, Mode::INFERENCE);
-    let training = Mode { norm: NormMode::Batch, keep: Some(&keep) };
+    let training = Mode { keep: Some(&keep), ..Mode::TRAINING };
     check_mode(&format!("{name}, training"), graph, training);
 }
 

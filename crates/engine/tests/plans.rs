@@ -1,16 +1,19 @@
 //! The engine's plans against the `f64` reference: every network of the zoo in small, and networks
 //! whose shape is awkward for the planner (branches read twice, empty branches, ragged widths).
 
+#[path = "common/compare.rs"]
+mod compare;
 #[path = "common/formula.rs"]
 mod formula;
 
 use std::sync::Arc;
 
+use compare::{assert_close, cpu, output, pictures, small, without_dropout};
 use inception_engine::reference::{Mode, Reference};
 use inception_engine::{Cpu, Inference, Isa, NormMode, Training};
 use inception_kernels::reference::Tensor;
-use inception_net::graph::{Graph, Op};
-use inception_net::zoo::{self, Options};
+use inception_net::graph::Graph;
+use inception_net::zoo;
 use inception_net::{Net, graph::LayerId};
 
 /// Largest difference allowed, by the largest magnitude in the same tensor.
@@ -20,32 +23,8 @@ const INFERENCE: f64 = 2e-5;
 const TRAINING: f64 = 1e-3;
 const GRADIENTS: f64 = 5e-3;
 
-fn cpu(threads: usize) -> Arc<Cpu> {
-    Arc::new(Cpu::new(threads).expect("threads"))
-}
-
-fn small(name: &str, width: f64) -> Net {
-    let options = Options { classes: Some(7), width, ..Options::default() };
-    let mut net = zoo::build(name, &options).expect("a network of the zoo");
-    // Large enough that batch norm has some values to work with everywhere: with three it turns
-    // rounding errors into chaos within a few layers.
-    let side = net.smallest_input().expect("a size").max(75) + 60;
-    (net.input.height, net.input.width) = (side, side + 2);
-    net
-}
-
 fn zoo_in_small() -> impl Iterator<Item = (String, Graph)> {
     zoo::names().map(|name| (name.to_owned(), without_dropout(&small(name, 0.1))))
-}
-
-fn without_dropout(net: &Net) -> Graph {
-    let mut graph = net.graph().expect("a graph");
-    for layer in &mut graph.layers {
-        if let Op::Dropout { rate } = &mut layer.op {
-            *rate = 0.0;
-        }
-    }
-    graph
 }
 
 /// A network on 9×8 pictures of 3 channels, out of these layers.
@@ -101,25 +80,6 @@ fn awkward() -> impl Iterator<Item = (String, Graph)> {
     .map(|(name, layers)| (name.to_owned(), custom(layers)))
 }
 
-fn pictures(graph: &Graph, count: usize) -> (Vec<f32>, Tensor) {
-    let shape = graph.layers[0].shape;
-    let values = formula::pictures(count, shape.channels, shape.height, shape.width);
-    let data = values.iter().map(|&v| v.into()).collect();
-    (values, Tensor { shape: [count, shape.channels, shape.height, shape.width], data })
-}
-
-fn assert_close(what: &str, found: &[f32], expected: &[f64], tolerance: f64) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let scale = expected.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
-    for (i, (&found, expected)) in found.iter().zip(expected).enumerate() {
-        let error = (f64::from(found) - expected).abs();
-        assert!(
-            error <= tolerance * scale,
-            "{what}[{i}]: {found:e}, not {expected:e} of {scale:e}"
-        );
-    }
-}
-
 #[test]
 fn inference_computes_every_layer() {
     for (name, graph) in zoo_in_small().chain(awkward()) {
@@ -152,7 +112,7 @@ fn training_computes_every_gradient() {
             let (values, tensor) = pictures(&graph, 4);
             let labels = formula::labels(4, graph.layers[graph.heads[0].logits].shape.channels);
             let reference = Reference::new(&graph, &weights);
-            let pass = reference.forward(&tensor, Mode { norm: mode, keep: None });
+            let pass = reference.forward(&tensor, Mode { norm: mode, ..Mode::TRAINING });
             let (_, logit_gradients) = pass.loss(&graph, &labels, 0.1);
 
             let mut training = Training::new(&graph, weights.clone(), cpu(2), mode).unwrap();
@@ -191,12 +151,6 @@ fn training_computes_every_gradient() {
             }
         }
     }
-}
-
-/// A layer's output in training as the engine computed it.
-fn output(training: &Training, id: LayerId, like: &Tensor) -> Tensor {
-    let data = training.output(id).into_iter().map(f64::from).collect();
-    Tensor { shape: like.shape, data }
 }
 
 #[test]

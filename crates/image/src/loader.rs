@@ -92,9 +92,15 @@ impl Pipeline {
         first: usize,
         batching: Batching,
     ) -> Loader {
+        let order = self.order(seed, epoch);
+        Loader::new(self.clone(), order, Some((seed, epoch)), first, batching)
+    }
+
+    /// The order of the samples in such a pass.
+    pub fn order(&self, seed: u64, epoch: u64) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.samples.len()).collect();
         Random::new(Purpose::Shuffle, [seed, epoch, 0]).shuffle(&mut order);
-        Loader::new(self.clone(), order, Some((seed, epoch)), first, batching)
+        order
     }
 
     /// A pass in the samples' order without augmentation.

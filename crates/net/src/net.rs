@@ -84,6 +84,19 @@ impl Net {
         })
     }
 
+    /// The same network for pictures of another size, which are resized in proportion.
+    ///
+    /// # Errors
+    ///
+    /// As [`Net::graph`].
+    pub fn resized(mut self, height: usize, width: usize) -> Result<Self, NetError> {
+        let from = (self.input.height, self.input.width);
+        self.preprocessing = self.preprocessing.for_size(from, (height, width));
+        (self.input.height, self.input.width) = (height, width);
+        self.graph()?;
+        Ok(self)
+    }
+
     /// The side of the smallest square picture the network takes, found by trying.
     ///
     /// # Errors

@@ -223,6 +223,26 @@ impl Preprocessing {
         }
     }
 
+    /// The same for a network of another input size, from one to the other (rows and columns):
+    /// pictures are resized in proportion.
+    pub fn for_size(mut self, from: (usize, usize), to: (usize, usize)) -> Self {
+        let scaled = |n: usize, from: usize, to: usize| {
+            ((n as f64 * to as f64 / from as f64).round() as usize).max(1)
+        };
+        self.resize = match self.resize {
+            Resize::None => Resize::None,
+            Resize::Shorter(side) => {
+                Resize::Shorter(scaled(side, from.0.min(from.1), to.0.min(to.1)))
+            }
+            Resize::Exact { height, width } => Resize::Exact {
+                height: scaled(height, from.0, to.0),
+                width: scaled(width, from.1, to.1),
+            },
+        };
+        self.crop = self.crop.map(|_| to);
+        self
+    }
+
     /// The same for a network with another number of channels, with averages of the statistics:
     /// 1 sees luma, 3 red, green and blue; for any other number whoever feeds the network has to
     /// make the channels.

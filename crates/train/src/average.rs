@@ -24,6 +24,11 @@ impl Average {
         &self.weights
     }
 
+    /// Puts others in its place.
+    pub fn replace(&mut self, weights: Weights) {
+        self.weights = weights;
+    }
+
     /// Moves the average towards the weights after a step, `steps_before` of which came before
     /// it. Early on it decays faster, by `(1 + steps_before) / (10 + steps_before)` as
     /// `tf.train.ExponentialMovingAverage` does with `num_updates`, so that the random weights at

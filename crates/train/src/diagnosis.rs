@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use inception_engine::{Cpu, EngineError, Inference};
 use inception_model::Weights;
-use inception_net::graph::Graph;
+use inception_net::graph::{Graph, LayerId};
 
 /// The first place, in the direction of the computation, where values are infinite or NaN.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,9 +63,11 @@ pub(crate) fn in_gradients(weights: &Weights, gradients: &[Vec<f32>]) -> Origin 
 
 /// Where a loss that is not finite began, by computing the pictures once more, layer by layer.
 /// Batch norm's running statistics have moved with the batch that broke, so an overflow that only
-/// a batch's own statistics let through is found there.
+/// a batch's own statistics let through is found there. Where `inputs` are given instead of
+/// pictures, layers are not gone through.
 pub(crate) fn in_forward(
     graph: &Graph,
+    inputs: &[LayerId],
     weights: &Weights,
     cpu: &Arc<Cpu>,
     pictures: &[f32],
@@ -75,6 +77,9 @@ pub(crate) fn in_forward(
     }
     if let Some(origin) = in_weights(weights) {
         return Ok(origin);
+    }
+    if inputs != [0] {
+        return Ok(Origin::Loss);
     }
     let layers: Vec<_> = (0..graph.layers.len()).collect();
     let mut inference = Inference::with_outputs(graph, weights, Arc::clone(cpu), &layers)?;

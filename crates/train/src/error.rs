@@ -23,6 +23,34 @@ pub enum TrainError {
         /// Classes of the network.
         wanted: String,
     },
+    /// A model whose weights do not fit the network at another input size.
+    #[error(
+        "at {}×{} `{layer}` has weights of another shape than the model's, which takes {}×{}: it is \
+         fully connected to its grid; take the model's own size",
+        size.0, size.1, own.0, own.1
+    )]
+    Transfer {
+        /// The layer.
+        layer: String,
+        /// Height and width asked for.
+        size: (usize, usize),
+        /// The model's.
+        own: (usize, usize),
+    },
+    /// Features of frozen layers that take too much memory.
+    #[error(
+        "what the frozen layers make of {pictures} pictures in {views} versions takes {mebibytes} \
+         MiB, more than the 1024 MiB that are kept; freeze up to a later layer, take fewer \
+         cached_views, or leave them out of the recipe"
+    )]
+    Features {
+        /// Training pictures.
+        pictures: usize,
+        /// Versions of each.
+        views: usize,
+        /// What they take.
+        mebibytes: usize,
+    },
     /// Networks of an ensemble that answer with different classes.
     #[error(
         "model {number} of the ensemble has no class `{class}`, which the first has; average models of the same classes"

@@ -4,6 +4,7 @@ use inception_image::{Augmentation, RandomCrop};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+use crate::fine_tuning::FineTuning;
 use crate::optimizer::Rule;
 use crate::schedule::{Decay, Schedule};
 
@@ -36,6 +37,10 @@ pub struct Recipe {
     /// saved; without it these are the weights themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average_decay: Option<f64>,
+    /// Training batches over which batch norm's statistics are taken anew after each epoch, with
+    /// the weights that are evaluated and saved (1502.03167, algorithm 2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reestimate_norm: Option<usize>,
     /// How gradients change weights.
     pub optimizer: Rule,
     /// The learning rate.
@@ -43,6 +48,9 @@ pub struct Recipe {
     /// How training pictures are changed at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<Augmentation>,
+    /// What stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fine_tuning: Option<FineTuning>,
 }
 
 fn one() -> usize {
@@ -66,9 +74,11 @@ impl Default for Recipe {
             weight_decay: 4e-5,
             clip_norm: Some(2.0),
             average_decay: Some(0.999),
+            reestimate_norm: None,
             optimizer: Rule::RmsProp { decay: 0.9, momentum: 0.9, epsilon: 1.0 },
             schedule: Schedule { learning_rate: 0.045, warmup_epochs: 1.0, decay: Decay::Cosine },
             augmentation: Some(Augmentation::photographs()),
+            fine_tuning: None,
         }
     }
 }
@@ -135,7 +145,9 @@ impl Recipe {
                 (!fine).then(|| format!("clip_norm is {limit}, it has to be above 0"))
             })
             .or_else(|| self.optimizer.fault())
-            .or_else(|| self.schedule.fault());
+            .or_else(|| self.schedule.fault())
+            .or_else(|| zero("reestimate_norm", self.reestimate_norm.unwrap_or(1)))
+            .or_else(|| self.fine_tuning.as_ref().and_then(FineTuning::fault));
         fault.map_or(Ok(()), |fault| Err(TrainError::Recipe(fault)))
     }
 }

@@ -4,6 +4,8 @@ use inception_image::PictureError;
 use inception_metrics::Evaluation;
 use serde::{Deserialize, Serialize};
 
+use crate::statistics::ModeGap;
+
 /// Whoever wants to know how a run goes.
 pub trait Observer {
     /// A step is done.
@@ -12,6 +14,10 @@ pub trait Observer {
     fn evaluating(&mut self, _done: usize, _of: usize) {}
     /// An epoch is done, and its checkpoint and model are written.
     fn epoch(&mut self, _report: &EpochReport) {}
+    /// Of this many pictures frozen layers' outputs are computed, which later epochs use again.
+    fn caching(&mut self, _done: usize, _of: usize) {}
+    /// Training and inference disagree; told once.
+    fn mode_gap(&mut self, _gap: &ModeGap) {}
     /// A picture cannot be read and is left out; told once for each picture.
     fn skipped(&mut self, _picture: &PictureError) {}
 }

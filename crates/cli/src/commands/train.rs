@@ -10,7 +10,10 @@ use anyhow::{Context, Error, Result};
 use inception_engine::Cpu;
 use inception_image::dataset::OpenOptions;
 use inception_image::{Dataset, PictureError};
-use inception_train::{EpochReport, MODEL_FILE, Observer, Run, RunOptions, StepReport, Trainer};
+use inception_net::graph::{Graph, Parameter};
+use inception_train::{
+    EpochReport, MODEL_FILE, ModeGap, Observer, Recipe, Run, RunOptions, Start, StepReport, Trainer,
+};
 
 use crate::job::{self, RecipeOptions};
 use crate::options::{self, MachineOptions, NetworkOptions};
@@ -19,7 +22,7 @@ use crate::progress::Progress;
 use crate::results::Results;
 use crate::run_folder::{self, Log, Settings};
 use crate::text::{count, grouped, scaled};
-use crate::{data, results};
+use crate::{data, network, results};
 
 /// Trains a network on a folder of pictures, or on the built-in Fashion-MNIST
 #[derive(clap::Args)]
@@ -29,7 +32,8 @@ pub struct Args {
     /// folders, or with MNIST's IDX files [default: the built-in Fashion-MNIST pictures]
     data: Option<PathBuf>,
     /// A built-in network (`inception networks` lists them), a TOML file, or a model file whose
-    /// weights to start from [default: one that suits the pictures]
+    /// weights to start from, with a new last layer where its classes are others [default: one
+    /// that suits the pictures]
     #[arg(short, long, value_name = "NAME|FILE")]
     model: Option<String>,
     /// Folder for the results, new or empty [default: runs/NETWORK-N]
@@ -38,7 +42,7 @@ pub struct Args {
     /// Goes on with the run in this folder, where its checkpoint is
     #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "out", "dialect", "size",
         "channels", "width", "batch", "learning_rate", "optimizer", "seed", "recipe",
-        "test_fraction", "strict"])]
+        "test_fraction", "strict", "freeze", "freeze_until", "head_only"])]
     resume: Option<PathBuf>,
     /// Share of each class set aside for testing, where the folder has no split [default: 0.2]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true,
@@ -82,6 +86,8 @@ on the number of threads.";
 /// What is trained, on what, where to.
 struct Job {
     trainer: Trainer,
+    /// What is said about the weights it starts from.
+    start: Vec<String>,
     data: Dataset,
     settings: Settings,
     folder: PathBuf,
@@ -138,13 +144,31 @@ fn begin(args: &Args, cpu: &Arc<Cpu>) -> Result<Job> {
     let input = (net.input.height, net.input.width);
     let recipe = args.recipe.recipe(recipe, args.data.is_none(), input)?;
     let name = net.name.clone();
-    let model = job::model(spec, net, &data, recipe.seed)?;
+    let start = job::start(spec, net, &data, recipe.seed)?;
+    let notes = spec.map_or_else(Vec::new, |spec| notes(spec, &start));
     let toml = recipe.to_toml();
-    let trainer = Trainer::new(model, recipe, Arc::clone(cpu))?;
+    let trainer = Trainer::new(start.model, recipe, Arc::clone(cpu))?;
     let folder = run_folder::create(args.out.as_deref(), &name)?;
     settings.save(&folder)?;
     run_folder::write(&folder, run_folder::RECIPE_FILE, &toml)?;
-    Ok(Job { trainer, data, settings, folder })
+    Ok(Job { trainer, start: notes, data, settings, folder })
+}
+
+/// What of a model file's weights is kept.
+fn notes(spec: &str, start: &Start) -> Vec<String> {
+    if !network::is_model_file(Path::new(spec)) {
+        return Vec::new();
+    }
+    let head = match start.replaced {
+        Some(classes) => format!("head replaced: {classes} → {} classes", start.model.net.classes),
+        None => "head kept: it has these classes".to_owned(),
+    };
+    let mut notes = vec![format!("{spec}; {head}")];
+    if !start.renewed.is_empty() {
+        let layers = start.renewed.join(", ");
+        notes.push(format!("of another shape at this size, so they begin anew: {layers}"));
+    }
+    notes
 }
 
 /// A run that was interrupted, with the pictures it began with, or where they are now.
@@ -153,7 +177,7 @@ fn go_on(args: &Args, folder: &Path, cpu: &Arc<Cpu>) -> Result<Job> {
     let path = args.data.as_deref().or(settings.data.as_deref());
     let data = open(&settings, path, cpu.threads())?;
     let trainer = job::resume(folder, args.recipe.epochs, Arc::clone(cpu))?;
-    Ok(Job { trainer, data, settings, folder: folder.to_owned() })
+    Ok(Job { trainer, start: Vec::new(), data, settings, folder: folder.to_owned() })
 }
 
 fn open(settings: &Settings, path: Option<&Path>, workers: usize) -> Result<Dataset> {
@@ -182,6 +206,10 @@ fn introduce(job: &Job, cpu: &Cpu) {
             grouped(summary.parameters as u64),
             scaled(summary.multiply_adds as u64),
         ));
+        for (i, note) in job.start.iter().enumerate() {
+            output::note(&format!("{:10}{note}", if i == 0 { "weights" } else { "" }));
+        }
+        introduce_frozen(recipe, &graph);
     }
     output::note(&format!(
         "pictures  {}: {} to learn from, {} to test on",
@@ -215,6 +243,21 @@ fn position(run: &Run) -> String {
         Some(tally) => format!("{epochs} and {}", count(tally.steps as u64, "step")),
         None => epochs,
     }
+}
+
+/// How much of the network is trained, where it is not all.
+fn introduce_frozen(recipe: &Recipe, graph: &Graph) {
+    let Some(fine_tuning) = &recipe.fine_tuning else { return };
+    let Ok(modes) = fine_tuning.modes(graph) else { return };
+    let parameters = graph.parameters();
+    let size = |p: &Parameter| p.shape.iter().product::<usize>() as u64;
+    let all: u64 = parameters.iter().filter(|p| p.role.is_trained()).map(size).sum();
+    let trained = parameters.iter().filter(|p| p.role.is_trained() && modes[p.layer].trained);
+    output::note(&format!(
+        "frozen    all but {} of {} parameters",
+        grouped(trained.map(size).sum()),
+        grouped(all)
+    ));
 }
 
 /// A flag that Ctrl-C sets; the second Ctrl-C ends the program at once.
@@ -303,6 +346,14 @@ impl Observer for Watch<'_> {
 
     fn evaluating(&mut self, done: usize, of: usize) {
         self.progress.evaluating(done, of);
+    }
+
+    fn caching(&mut self, done: usize, of: usize) {
+        self.progress.doing("features", "pictures", done, of);
+    }
+
+    fn mode_gap(&mut self, gap: &ModeGap) {
+        self.progress.line(&format!("warning: {gap}"));
     }
 
     fn epoch(&mut self, report: &EpochReport) {

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use inception_kernels::conv::Algorithm;
-use inception_kernels::pointwise;
 
 use super::Inference;
 use super::lowering::{Kernel, Step};
@@ -39,10 +38,9 @@ impl Inference {
     /// Computes a batch of at most [`BATCH`](super::BATCH) pictures like [`Inference::run`] and
     /// tells how long each step took; the results are lost.
     pub fn time_steps(&mut self, pictures: &[f32]) -> Result<Vec<Duration>, EngineError> {
-        let count = crate::steps::count_pictures(pictures.len(), self.input)?;
+        let count = crate::steps::count_pictures(pictures.len(), self.picture())?;
         self.arena.resize(count)?;
-        let mut input = self.arena.write(&self.input_place);
-        pointwise::from_nchw(&self.cpu, pictures, &self.input_place.channels, &mut input);
+        self.place_inputs(pictures);
         let mut times = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
             let start = Instant::now();

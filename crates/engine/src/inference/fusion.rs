@@ -49,10 +49,13 @@ impl End {
 
 impl Fused {
     /// Folds and swaps; `outputs` are layers whose values somebody wants.
-    pub fn new(graph: &Graph, weights: &Weights, outputs: &[LayerId]) -> Self {
-        let places = steps::parameter_places(graph);
-        let mut fused =
-            Self { graph: graph.clone(), filters: HashMap::new(), ends: HashMap::new() };
+    pub fn new(
+        graph: Graph,
+        places: &HashMap<(LayerId, Role), usize>,
+        weights: &Weights,
+        outputs: &[LayerId],
+    ) -> Self {
+        let (mut filters, mut ends) = (HashMap::new(), HashMap::new());
         for (id, layer) in graph.layers.iter().enumerate() {
             let Some(&input) = layer.inputs.first() else { continue };
             let Some(filtering) = steps::filtering(&layer.op, graph.layers[input].shape) else {
@@ -63,9 +66,10 @@ impl Fused {
             };
             let (scale, bias) = folded(&filtering, layer.shape.channels, values);
             let tensor = places[&(id, Role::Weight)];
-            fused.filters.insert(id, Filter { tensor, scale });
-            fused.ends.insert(id, End { bias, relu: filtering.relu });
+            filters.insert(id, Filter { tensor, scale });
+            ends.insert(id, End { bias, relu: filtering.relu });
         }
+        let mut fused = Self { graph, filters, ends };
         fused.swap_pools(outputs);
         fused
     }

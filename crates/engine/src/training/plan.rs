@@ -1,12 +1,14 @@
 //! The steps of training and the places of all their tensors.
 
+use std::collections::HashMap;
+
 use inception_kernels::conv::{Filters, Geometry};
 use inception_kernels::lrn::Lrn;
 use inception_kernels::pool::Windows;
 use inception_kernels::{Border, Channels, LANES};
 use inception_net::graph::{BatchNorm, Graph, LayerId, Op, Role};
 
-use super::head_layers;
+use super::{LayerMode, NormMode};
 use crate::algorithms::Layer;
 use crate::memory::{Arena, Lifetime};
 use crate::placement::{Place, Placement, TensorSpec};
@@ -17,7 +19,8 @@ use crate::steps;
 pub(super) struct Plan {
     /// Where each layer's output lies.
     pub placement: Placement,
-    pub input: Place,
+    /// Where what is given goes.
+    pub inputs: Vec<Place>,
     pub steps: Vec<Step>,
     pub heads: Vec<HeadPlan>,
 }
@@ -32,11 +35,17 @@ pub(super) struct Step {
     pub kernel: Kernel,
     pub x: Place,
     pub y: Place,
-    pub dy: Place,
-    /// `None` where the input is the picture itself.
-    pub dx: Option<Gradient>,
     /// Added to the step's seed, so that no two layers drop the same values.
     pub seed_offset: u64,
+    /// `None` where neither it nor anything below is trained.
+    pub back: Option<Back>,
+}
+
+/// A step's way back.
+pub(super) struct Back {
+    pub dy: Place,
+    /// `None` where nothing below is trained.
+    pub dx: Option<Gradient>,
 }
 
 /// Where a step's share of its input's gradient goes.
@@ -50,7 +59,7 @@ pub(super) struct Gradient {
 
 pub(super) enum Kernel {
     Filter(Box<Filter>),
-    Depthwise { weight: usize, multiplier: usize, geometry: Geometry },
+    Depthwise { weight: usize, multiplier: usize, geometry: Geometry, trained: bool },
     MaxPool(Windows),
     AvgPool(Windows),
     Lrn(Lrn),
@@ -63,12 +72,13 @@ pub(super) struct Filter {
     pub geometry: Geometry,
     pub outputs: usize,
     pub relu: bool,
+    pub trained: bool,
     pub affine: Affine,
     /// Place of the weights in the list.
     pub weight: usize,
     pub forward: Filters,
     pub backward: Filters,
-    /// Gradient of the convolution's own output.
+    /// Gradient of the convolution's own output; alive only where there is a way back.
     pub dz: Place,
 }
 
@@ -81,6 +91,9 @@ pub(super) enum Affine {
 
 /// Batch norm's constants, places and per-lane values.
 pub(super) struct Norm {
+    pub mode: NormMode,
+    /// Whether the last forward pass normalised with the running statistics.
+    pub frozen: bool,
     pub epsilon: f32,
     pub decay: f32,
     pub scale_place: Option<usize>,
@@ -100,13 +113,19 @@ pub(super) struct Norm {
 }
 
 impl Plan {
-    pub fn new(graph: &Graph) -> (Self, Arena) {
-        let placement = Placement::new(graph, &head_layers(graph), |_| false, &[]);
-        let mut builder = Builder::new(graph, placement);
-        let steps = builder.forward_steps();
+    /// As [`super::Training::partial`] is asked for it.
+    pub fn new(graph: &Graph, modes: &[LayerMode], inputs: &[LayerId]) -> (Self, Arena) {
+        let places = steps::parameter_places(graph);
+        let graph = &steps::begun_at(graph, inputs);
+        let heads = graph.heads.iter().map(|head| head.logits);
+        let wanted: Vec<LayerId> = heads.chain(inputs.iter().copied()).collect();
+        let placement = Placement::new(graph, &wanted, |_| false, &[]);
+        let mut builder = Builder::new(graph, modes, placement);
+        let steps = builder.forward_steps(&places);
         let (steps, heads) = builder.backward(steps);
         let Builder { placement, specs, .. } = builder;
-        let plan = Self { input: placement.of(0).clone(), placement, steps, heads };
+        let inputs = inputs.iter().map(|&id| placement.of(id).clone()).collect();
+        let plan = Self { inputs, placement, steps, heads };
         let lifetimes = plan.lifetimes(specs.len());
         (plan, Arena::new(specs, &lifetimes))
     }
@@ -115,28 +134,27 @@ impl Plan {
     fn lifetimes(&self, buffers: usize) -> Vec<Lifetime> {
         let mut lifetimes = vec![Lifetime::NEVER; buffers];
         let count = self.steps.len();
-        lifetimes[self.input.buffer].extend(0);
+        self.inputs.iter().for_each(|input| lifetimes[input.buffer].extend(0));
         for head in &self.heads {
             lifetimes[head.logits.buffer].extend(count + 1);
             lifetimes[head.gradient.place.buffer].extend(count + 1);
         }
         for (i, step) in self.steps.iter().enumerate() {
             let (forward, backward) = (i + 1, 2 * count + 2 - i);
-            for place in [&step.x, &step.y] {
-                lifetimes[place.buffer].extend(forward);
-                lifetimes[place.buffer].extend(backward);
+            let mut own = vec![&step.x, &step.y];
+            if let Kernel::Filter(filter) = &step.kernel
+                && let Affine::Norm(norm) = &filter.affine
+            {
+                own.push(&norm.z);
             }
-            lifetimes[step.dy.buffer].extend(backward);
-            if let Some(dx) = &step.dx {
-                lifetimes[dx.place.buffer].extend(backward);
-            }
+            own.iter().for_each(|place| lifetimes[place.buffer].extend(forward));
+            let Some(Back { dy, dx }) = &step.back else { continue };
+            own.push(dy);
+            own.extend(dx.as_ref().map(|dx| &dx.place));
             if let Kernel::Filter(filter) = &step.kernel {
-                lifetimes[filter.dz.buffer].extend(backward);
-                if let Affine::Norm(norm) = &filter.affine {
-                    lifetimes[norm.z.buffer].extend(forward);
-                    lifetimes[norm.z.buffer].extend(backward);
-                }
+                own.push(&filter.dz);
             }
+            own.iter().for_each(|place| lifetimes[place.buffer].extend(backward));
         }
         lifetimes
     }
@@ -144,6 +162,9 @@ impl Plan {
 
 struct Builder<'a> {
     graph: &'a Graph,
+    modes: &'a [LayerMode],
+    /// By layer, whether its output changes with anything that is trained.
+    depends: Vec<bool>,
     placement: Placement,
     specs: Vec<TensorSpec>,
     /// Number of activation buffers; the gradient of buffer b is buffer `activations + b`.
@@ -155,35 +176,38 @@ struct Forward {
     kernel: Kernel,
     x: Place,
     y: Place,
-    /// Whether the input depends on parameters, so that its gradient matters.
+    /// Whether the gradient of the output matters.
+    wants_dy: bool,
+    /// Whether that of the input does.
     wants_dx: bool,
 }
 
 impl<'a> Builder<'a> {
-    fn new(graph: &'a Graph, placement: Placement) -> Self {
+    fn new(graph: &'a Graph, modes: &'a [LayerMode], placement: Placement) -> Self {
         let mut specs = placement.buffers.clone();
         let activations = specs.len();
         specs.extend(
             placement.buffers.iter().map(|s| TensorSpec { border: Border::default(), ..s.clone() }),
         );
-        Self { graph, placement, specs, activations }
+        let depends = depends_on_trained(graph, modes);
+        Self { graph, modes, depends, placement, specs, activations }
     }
 
-    fn forward_steps(&mut self) -> Vec<Forward> {
-        let places = steps::parameter_places(self.graph);
-        let depends = depends_on_parameters(self.graph);
+    fn forward_steps(&mut self, places: &HashMap<(LayerId, Role), usize>) -> Vec<Forward> {
         let mut forward = Vec::new();
         for id in self.placement.needed().collect::<Vec<_>>() {
             let Some(&input) = self.placement.inputs(id).first() else { continue };
             let place = |role| places.get(&(id, role)).copied();
             if let Some(kernel) = self.kernel(id, input, place) {
                 let (x, y) = (self.placement.of(input).clone(), self.placement.of(id).clone());
-                forward.push(Forward { kernel, x, y, wants_dx: depends[input] });
+                let (wants_dy, wants_dx) = (self.depends[id], self.depends[input]);
+                forward.push(Forward { kernel, x, y, wants_dy, wants_dx });
             }
             for copy in self.placement.copies(id) {
                 let x = self.placement.of(copy.from).clone();
-                let (y, wants_dx) = (copy.to.clone(), depends[copy.from]);
-                forward.push(Forward { kernel: Kernel::Copy, x, y, wants_dx });
+                let (y, wanted) = (copy.to.clone(), self.depends[copy.from]);
+                let kernel = Kernel::Copy;
+                forward.push(Forward { kernel, x, y, wants_dy: wanted, wants_dx: wanted });
             }
         }
         forward
@@ -208,6 +232,7 @@ impl<'a> Builder<'a> {
                 weight: weight(),
                 multiplier: *multiplier,
                 geometry: steps::geometry(window),
+                trained: self.modes[id].trained,
             },
             Op::Conv(_) | Op::Linear(_) => {
                 Kernel::Filter(Box::new(self.filter(id, input, weight(), place)))
@@ -242,7 +267,8 @@ impl<'a> Builder<'a> {
         let (affine, dz) = match filtering.batch_norm {
             Some(norm) => {
                 let z = own_buffer(Border::default());
-                (Affine::Norm(Box::new(Norm::new(norm, z, place))), own_buffer(border))
+                let norm = Norm::new(norm, self.modes[id].norm, z, place);
+                (Affine::Norm(Box::new(norm)), own_buffer(border))
             }
             None if filtering.relu => (Affine::Bias(place(Role::Bias)), own_buffer(border)),
             None => {
@@ -257,6 +283,7 @@ impl<'a> Builder<'a> {
             geometry,
             outputs,
             relu: filtering.relu,
+            trained: self.modes[id].trained,
             affine,
             weight,
             forward: filters_forward(&channels, &inputs, &geometry, steps::grid(shape)),
@@ -288,9 +315,11 @@ impl<'a> Builder<'a> {
             .into_iter()
             .enumerate()
             .rev()
-            .map(|(i, Forward { kernel, x, y, wants_dx })| Step {
-                dy: self.gradient_place(&y),
-                dx: wants_dx.then(|| gradient(&x)),
+            .map(|(i, Forward { kernel, x, y, wants_dy, wants_dx })| Step {
+                back: wants_dy.then(|| Back {
+                    dy: self.gradient_place(&y),
+                    dx: wants_dx.then(|| gradient(&x)),
+                }),
                 kernel,
                 x,
                 y,
@@ -321,10 +350,17 @@ impl<'a> Builder<'a> {
 }
 
 impl Norm {
-    fn new(norm: BatchNorm, z: Place, place: impl Fn(Role) -> Option<usize>) -> Self {
+    fn new(
+        norm: BatchNorm,
+        mode: NormMode,
+        z: Place,
+        place: impl Fn(Role) -> Option<usize>,
+    ) -> Self {
         let given = |role| place(role).expect("batch norm has shift, mean and variance");
         let lanes = vec![0.0; z.channels.blocks() * LANES];
         Self {
+            mode,
+            frozen: false,
             epsilon: norm.epsilon,
             decay: norm.decay,
             scale_place: place(Role::Scale),
@@ -344,11 +380,12 @@ impl Norm {
     }
 }
 
-/// Whether a layer's output changes with any parameter.
-fn depends_on_parameters(graph: &Graph) -> Vec<bool> {
+/// Whether a layer's output changes with any parameter that is trained.
+fn depends_on_trained(graph: &Graph, modes: &[LayerMode]) -> Vec<bool> {
     let mut depends: Vec<bool> = Vec::with_capacity(graph.layers.len());
-    for layer in &graph.layers {
-        let own = matches!(layer.op, Op::Conv(_) | Op::Linear(_) | Op::Depthwise { .. });
+    for (layer, mode) in graph.layers.iter().zip(modes) {
+        let filters = matches!(layer.op, Op::Conv(_) | Op::Linear(_) | Op::Depthwise { .. });
+        let own = filters && mode.trained;
         depends.push(own || layer.inputs.iter().any(|&input| depends[input]));
     }
     depends

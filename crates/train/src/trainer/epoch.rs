@@ -8,7 +8,7 @@ use inception_engine::Algorithms;
 use inception_metrics::Evaluation;
 
 use super::Trainer;
-use super::session::{Part, Session};
+use super::session::Session;
 use super::step::Broken;
 use crate::predictor::Predictor;
 use crate::report::Tally;
@@ -19,9 +19,12 @@ impl Trainer {
     pub(super) fn train_epoch(&mut self, session: &mut Session) -> Result<bool, TrainError> {
         let (epoch, epochs) = (self.run.history.len(), self.run.recipe.epochs);
         let mut tally = self.run.epoch.take().unwrap_or_else(|| Tally::new(self.run.net.classes));
-        let mut loader = session.train_loader(&self.run.recipe, epoch, tally.batches);
+        let Some(mut batches) = session.batches(&self.run.recipe, epoch, tally.batches)? else {
+            self.run.epoch = (tally.steps > 0).then_some(tally);
+            return Ok(false);
+        };
         let accumulate = self.run.recipe.accumulate;
-        let steps = loader.batches().div_ceil(accumulate);
+        let steps = batches.batches().div_ceil(accumulate);
         let (start, before, skipped_before) = (Instant::now(), tally.seconds, tally.skipped);
         let mut last_save = Instant::now();
         let mut told = 0;
@@ -33,8 +36,8 @@ impl Trainer {
             }
             let done = epoch as f64 + tally.steps as f64 / steps as f64;
             let rate = self.run.recipe.schedule.at(done, epochs as f64);
-            let batches = loader.by_ref().take(accumulate);
-            let figures = match self.step(batches, rate, &mut tally.evaluation) {
+            let some = batches.by_ref().take(accumulate);
+            let figures = match self.step(some, rate, &mut tally.evaluation) {
                 Ok(Some(figures)) => figures,
                 Ok(None) => break,
                 Err(Broken::Error(error)) => return Err(error),
@@ -42,9 +45,9 @@ impl Trainer {
                     return Err(session.not_finite(epoch + 1, rate, tally.steps + 1, origin));
                 }
             };
-            session.tell_skipped(Part::Train, &loader, &mut told);
+            told = session.tell_skipped(&batches, told);
             tally.add(&figures);
-            tally.batches = loader.given();
+            tally.batches = batches.given();
             tally.skipped = skipped_before + told;
             tally.seconds = before + start.elapsed().as_secs_f64();
             session.observer.step(&tally.step_report(&figures, (epoch + 1, epochs), steps));
@@ -53,11 +56,10 @@ impl Trainer {
                 last_save = Instant::now();
             }
         }
-        session.tell_skipped(Part::Train, &loader, &mut told);
+        told = session.tell_skipped(&batches, told);
         tally.skipped = skipped_before + told;
         if tally.steps == 0 {
-            let first = loader.skipped().first().map(|(_, error)| error.to_string());
-            return Err(TrainError::NoPictures(first.unwrap_or_default()));
+            return Err(TrainError::NoPictures(batches.first_skipped().unwrap_or_default()));
         }
         self.check_weights(&tally, epoch, session)?;
         self.run.epoch = Some(tally);
@@ -102,6 +104,10 @@ impl Trainer {
         tally: &mut Tally,
     ) -> Result<Option<Evaluation>, TrainError> {
         let Some(pipeline) = session.test.clone() else { return Ok(None) };
+        if session.features.is_some() {
+            let network = (&self.graph, self.weights(), &self.cpu);
+            return session.evaluate_features(network, &pipeline, tally);
+        }
         let cpu = Arc::clone(&self.cpu);
         let (net, algorithms) = (&self.run.net, Algorithms::Estimated);
         let mut predictor =
@@ -113,7 +119,7 @@ impl Trainer {
             session.observer.evaluating(done, of);
             if let Err(error) = answer {
                 tally.skipped += 1;
-                session.tell(Part::Test, i, error);
+                session.tell_test(i, error);
             }
         })?;
         Ok(Some(evaluation))

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use inception_engine::{Cpu, NormMode, Training};
+use inception_engine::{Cpu, Training};
 use inception_image::Dataset;
 use inception_model::{Model, Weights};
 use inception_net::Net;
@@ -14,11 +14,13 @@ use inception_net::graph::Graph;
 
 use crate::average::Average;
 use crate::checkpoint::{self, Checkpoint, Run};
+use crate::fine_tuning::Parts;
 use crate::optimizer::Optimizer;
 use crate::report::Observer;
 use crate::{Origin, Recipe, TrainError, diagnosis};
 
 mod epoch;
+mod norm;
 mod session;
 mod step;
 
@@ -65,6 +67,7 @@ pub struct Trainer {
     cpu: Arc<Cpu>,
     graph: Graph,
     run: Run,
+    parts: Parts,
     training: Training,
     /// Sums of gradients over the batches of a step, where it has several.
     accumulated: Vec<Vec<f32>>,
@@ -95,8 +98,10 @@ impl Trainer {
         let Checkpoint { run, weights, average, optimizer } = checkpoint;
         run.recipe.check()?;
         let graph = run.net.graph()?;
-        let training = Training::new(&graph, weights, Arc::clone(&cpu), NormMode::Batch)?;
-        Ok(Self { cpu, graph, run, training, accumulated: Vec::new(), average, optimizer })
+        let parts = Parts::new(&graph, run.recipe.fine_tuning.as_ref())?;
+        let (modes, inputs) = (&parts.modes, &parts.inputs);
+        let training = Training::partial(&graph, weights, Arc::clone(&cpu), modes, inputs)?;
+        Ok(Self { cpu, graph, run, parts, training, accumulated: Vec::new(), average, optimizer })
     }
 
     /// What is trained, how, and what came of it so far.
@@ -157,11 +162,13 @@ impl Trainer {
 
     /// Evaluates the network and adds the epoch to the history.
     fn finish_epoch(&mut self, session: &mut Session) -> Result<(), TrainError> {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let mut tally = self.run.epoch.take().expect("the epoch's steps are done");
+        self.reestimate(session)?;
         // None of them readable is as good as none.
         let test = self.evaluate(session, &mut tally)?.filter(|t| t.pictures() > 0);
         let epoch = self.run.history.len() + 1;
+        self.compare_modes(session, epoch)?;
         let seconds = tally.seconds + start.elapsed().as_secs_f64();
         let report = tally.epoch_report(epoch, test.as_ref(), seconds);
         // Finite weights can still be too large to compute with, and the last step's have not

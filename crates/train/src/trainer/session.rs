@@ -4,10 +4,15 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use inception_engine::Cpu;
 use inception_image::{Batching, Dataset, Loader, PictureError, Pipeline};
+use inception_metrics::Evaluation;
+use inception_model::Weights;
+use inception_net::graph::Graph;
 
 use super::{CHECKPOINT_FILE, RunOptions, Trainer};
-use crate::report::Observer;
+use crate::features::{Batches, FeatureBatches, Features};
+use crate::report::{Observer, Tally};
 use crate::{Origin, Recipe, TrainError, predictor};
 
 /// Decoded training pictures kept in memory, in bytes; beyond it pictures are decoded again in
@@ -20,15 +25,18 @@ const TEST_CACHE: usize = 1 << 28;
 pub(super) struct Session<'a> {
     train: Arc<Pipeline>,
     pub test: Option<Arc<Pipeline>>,
+    pub features: Option<Features>,
     pub options: RunOptions<'a>,
     pub observer: &'a mut dyn Observer,
     /// Pictures that the observer knows to be unreadable.
     told: HashSet<(Part, usize)>,
+    /// Whether the observer knows that training and inference disagree.
+    pub gap_told: bool,
 }
 
 /// Which pictures a place counts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Part {
+enum Part {
     Train,
     Test,
 }
@@ -56,7 +64,18 @@ impl<'a> Session<'a> {
             true => None,
             false => Some(pipeline(data.test.clone(), None, TEST_CACHE)?),
         };
-        let session = Self { train, test, options, observer, told: HashSet::new() };
+        let views = run.recipe.fine_tuning.as_ref().and_then(|f| f.cached_views);
+        let features = match views {
+            Some(views) if trainer.parts.inputs != [0] => {
+                let layers = (&*trainer.parts.inputs, &*trainer.parts.main_inputs);
+                let (weights, cpu) = (trainer.weights(), &trainer.cpu);
+                let counts = (train.samples().len(), views);
+                Some(Features::new(&trainer.graph, weights, cpu, layers, counts)?)
+            }
+            _ => None,
+        };
+        let told = HashSet::new();
+        let session = Self { train, test, features, options, observer, told, gap_told: false };
         trainer.save_checkpoint(&session.checkpoint())?;
         Ok(session)
     }
@@ -78,25 +97,88 @@ impl<'a> Session<'a> {
         TrainError::NotFinite { epoch, step, origin, learning_rate, checkpoint }
     }
 
-    /// The epoch's batches without the first ones.
-    pub fn train_loader(&self, recipe: &Recipe, epoch: usize, first: usize) -> Loader {
+    /// A pass over an epoch's training pictures (epochs from 0) without its first batches.
+    pub fn pass(&self, recipe: &Recipe, epoch: u64, first: usize) -> Loader {
         let batching =
             Batching { batch: recipe.batch, drop_ragged: true, workers: self.options.workers };
-        self.train.train(recipe.seed.into(), epoch as u64, first, batching)
+        self.train.train(recipe.seed.into(), epoch, first, batching)
     }
 
-    /// Passes on that a picture cannot be read, once.
-    pub fn tell(&mut self, part: Part, index: usize, error: &PictureError) {
-        if self.told.insert((part, index)) {
+    /// An epoch's batches without its first ones; `None` if the run was stopped while features
+    /// were computed.
+    pub fn batches(
+        &mut self,
+        recipe: &Recipe,
+        epoch: usize,
+        first: usize,
+    ) -> Result<Option<Batches>, TrainError> {
+        let Self { features, train, observer, told, options, .. } = self;
+        let Some(features) = features else {
+            return Ok(Some(Batches::Pictures(self.pass(recipe, epoch as u64, first))));
+        };
+        let seed = recipe.seed.into();
+        let all = Batching { batch: recipe.batch, drop_ragged: false, workers: options.workers };
+        let pass = |turn| train.train(seed, turn, 0, all);
+        let of = train.samples().len();
+        let view = features.view(epoch, pass, options.stop, &mut |loader, done| {
+            observer.caching(done, of);
+            tell(*observer, told, Part::Train, loader.skipped());
+        })?;
+        Ok(view.map(|view| {
+            let turn = (seed, epoch as u64);
+            Batches::Features(FeatureBatches::new(view, train.clone(), turn, first, recipe.batch))
+        }))
+    }
+
+    /// The evaluation of the network from the features of the test pictures.
+    pub fn evaluate_features(
+        &mut self,
+        network: (&Graph, &Weights, &Arc<Cpu>),
+        test: &Arc<Pipeline>,
+        tally: &mut Tally,
+    ) -> Result<Option<Evaluation>, TrainError> {
+        let Self { features, observer, told, options, .. } = self;
+        let Some(features) = features else { return Ok(None) };
+        let of = test.samples().len();
+        let mut each = |loader: &Loader, done| {
+            observer.evaluating(done, of);
+            tell(*observer, told, Part::Test, loader.skipped());
+        };
+        let (evaluation, skipped) = features.evaluate(network, test, options.workers, &mut each)?;
+        tally.skipped += skipped;
+        Ok(Some(evaluation))
+    }
+
+    /// Passes on that a test picture cannot be read, once.
+    pub fn tell_test(&mut self, index: usize, error: &PictureError) {
+        if self.told.insert((Part::Test, index)) {
             self.observer.skipped(error);
         }
     }
 
-    /// Passes on the pictures that the loader has skipped since it had skipped `known`.
-    pub fn tell_skipped(&mut self, part: Part, loader: &Loader, known: &mut usize) {
-        for (index, error) in &loader.skipped()[*known..] {
-            self.tell(part, *index, error);
+    /// Passes on the training pictures skipped since `known` were; returns how many there are now.
+    pub fn tell_skipped(&mut self, batches: &Batches, known: usize) -> usize {
+        match batches {
+            Batches::Pictures(loader) => {
+                let new = &loader.skipped()[known..];
+                tell(self.observer, &mut self.told, Part::Train, new);
+                loader.skipped().len()
+            }
+            Batches::Features(features) => features.skipped(),
         }
-        *known = loader.skipped().len();
+    }
+}
+
+/// Tells of pictures that cannot be read, once of each.
+fn tell(
+    observer: &mut dyn Observer,
+    told: &mut HashSet<(Part, usize)>,
+    part: Part,
+    skipped: &[(usize, PictureError)],
+) {
+    for (index, error) in skipped {
+        if told.insert((part, *index)) {
+            observer.skipped(error);
+        }
     }
 }

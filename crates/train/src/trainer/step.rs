@@ -69,7 +69,8 @@ impl Trainer {
         if !objective.is_finite() {
             let weights = self.training.weights();
             let pictures = &batch.pictures;
-            let origin = diagnosis::in_forward(&self.graph, weights, &self.cpu, pictures)?;
+            let (graph, inputs) = (&self.graph, &self.parts.inputs);
+            let origin = diagnosis::in_forward(graph, inputs, weights, &self.cpu, pictures)?;
             return Err(Broken::NotFinite(origin));
         }
         let gradients: Vec<Vec<f32>> = heads.into_iter().map(|head| head.gradient).collect();

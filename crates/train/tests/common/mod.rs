@@ -12,7 +12,7 @@ use inception_image::{Augmentation, Dataset, Picture, PictureError, Sample};
 use inception_model::Model;
 use inception_net::Net;
 use inception_train::{
-    Checkpoint, Decay, Ended, EpochReport, Observer, Recipe, Rule, RunOptions, Schedule,
+    Checkpoint, Decay, Ended, EpochReport, ModeGap, Observer, Recipe, Rule, RunOptions, Schedule,
     StepReport, TrainError, Trainer, untrained,
 };
 
@@ -94,6 +94,7 @@ pub fn recipe(epochs: usize) -> Recipe {
         optimizer: Rule::RmsProp { decay: 0.9, momentum: 0.9, epsilon: 1.0 },
         schedule: Schedule { learning_rate: 0.2, warmup_epochs: 0.5, decay: Decay::Cosine },
         augmentation: Some(Augmentation::small_pictures()),
+        ..Recipe::default()
     }
 }
 
@@ -129,6 +130,7 @@ pub struct Witness {
     pub steps: Vec<StepReport>,
     pub epochs: Vec<EpochReport>,
     pub skipped: Vec<String>,
+    pub gaps: Vec<ModeGap>,
 }
 
 /// The half of [`Witness`] that a run borrows for writing, with the flag it sets.
@@ -150,6 +152,10 @@ impl Observer for Notes<'_> {
             self.stop.store(true, Ordering::Relaxed);
         }
         self.witness.epochs.push(report.clone());
+    }
+
+    fn mode_gap(&mut self, gap: &ModeGap) {
+        self.witness.gaps.push(gap.clone());
     }
 
     fn skipped(&mut self, picture: &PictureError) {
