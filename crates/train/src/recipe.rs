@@ -73,7 +73,10 @@ impl Recipe {
             optimizer: Rule::Sgd { momentum: 0.9, nesterov: true },
             schedule: Schedule { learning_rate: 0.1, warmup_epochs: 0.5, decay: Decay::Cosine },
             // In so few epochs shifts of two pixels cost more than they teach.
-            augmentation: Some(Augmentation { crop: RandomCrop::Shift { by: 1 }, flip: 0.5 }),
+            augmentation: Some(Augmentation {
+                crop: RandomCrop::Shift { by: 1 },
+                ..Augmentation::small_pictures()
+            }),
             ..Self::default()
         }
     }

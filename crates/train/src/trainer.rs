@@ -233,7 +233,7 @@ impl Trainer {
         let recipe = &self.run.recipe;
         let seed = dropout_seed(recipe.seed, self.run.steps);
         let logits = self.training.forward(&batch.pictures, seed)?;
-        let heads = self.losses(&logits, &batch.labels);
+        let heads = self.losses(&logits, Targets::of(batch));
         let weights = self.graph.heads.iter().map(|head| f64::from(head.loss_weight));
         let objective: f64 = weights.zip(&heads).map(|(weight, head)| weight * head.loss).sum();
         if !objective.is_finite() {
@@ -264,9 +264,8 @@ impl Trainer {
         Ok(StepFigures { objective, gradient_norm, learning_rate })
     }
 
-    fn losses(&self, logits: &[Vec<f32>], labels: &[usize]) -> Vec<HeadLoss> {
+    fn losses(&self, logits: &[Vec<f32>], targets: Targets) -> Vec<HeadLoss> {
         let (classes, smoothing) = (self.run.net.classes, self.run.recipe.label_smoothing);
-        let targets = Targets::Classes(labels);
         let heads = self.graph.heads.iter().zip(logits);
         heads
             .map(|(head, logits)| {
