@@ -78,11 +78,8 @@ impl Sheet {
             let rows = glyph.into_iter().flat_map(|glyph| glyph.rows().enumerate());
             for (down, row) in rows {
                 for (right, &ink) in row.iter().enumerate() {
-                    let shade = |ink_value: u8| {
-                        let paper =
-                            255 - u16::from(ink) + u16::from(ink) * u16::from(ink_value) / 255;
-                        paper as u8
-                    };
+                    let ink = u16::from(ink);
+                    let shade = |v: u8| (255 - ink + ink * u16::from(v) / 255) as u8;
                     let (x, y) = (x + n as u32 * width + right as u32, y + down as u32);
                     self.image.put_pixel(x, y, Rgb(INK.map(shade)));
                 }
@@ -108,8 +105,12 @@ mod tests {
         sheet.put(1, 1, Some(&red), &["ä name that is much wider than its picture, 猫".to_owned()]);
         sheet.put(0, 0, None, &["猫".to_owned()]);
         assert_eq!(sheet.image().dimensions(), (10 + 2 * 122, 20 + 16 + 2 * (56 + 16 + 10)));
-        let count = |colour| sheet.image().pixels().filter(|p| **p == colour).count();
-        assert_eq!((count(Rgb([255, 0, 0])), count(EMPTY)), (112 * 56, 112 * 56));
+        let all = |(x, y): (u32, u32), colour| {
+            let mut places =
+                (0..112).flat_map(|right| (0..56).map(move |down| (x + right, y + down)));
+            places.all(|(x, y)| *sheet.image().get_pixel(x, y) == colour)
+        };
+        assert!(all((10, 36), EMPTY) && all((132, 118), Rgb([255, 0, 0])));
         // The right margin stays empty.
         let margin = sheet.image().width() - GAP;
         assert!((0..sheet.image().height()).all(|y| *sheet.image().get_pixel(margin, y) == PAPER));
