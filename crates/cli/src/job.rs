@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use inception_engine::Cpu;
-use inception_image::{Augmentation, Dataset, Preprocessor, RandomCrop};
+use inception_image::{Augmentation, Dataset, Preprocessor};
 use inception_model::Model;
 use inception_net::Net;
 use inception_net::zoo;
@@ -202,7 +202,7 @@ impl RecipeOptions {
             fine_tuning.head_only = true;
             if fine_tuning.cached_views.is_none() {
                 fine_tuning.cached_views = Some(2);
-                recipe.augmentation = Some(Augmentation { crop: RandomCrop::Central, flip: 0.5 });
+                recipe.augmentation = Some(Augmentation { flip: 0.5, ..Augmentation::default() });
             }
         }
     }

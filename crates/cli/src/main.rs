@@ -18,6 +18,7 @@ mod progress;
 mod report;
 mod results;
 mod run_folder;
+mod sheet;
 mod showcase;
 mod text;
 
@@ -58,6 +59,7 @@ enum Command {
     Import(import::Args),
     Export(export::Args),
     Pull(pull::Args),
+    Data(commands::data::Args),
     Summary(summary::Args),
     Diff(diff::Args),
     Networks(networks::Args),
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Pull(args) => pull::run(&args),
+        Command::Data(args) => commands::data::run(&args),
         Command::Summary(args) => summary::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Networks(args) => networks::run(&args),

@@ -19,7 +19,7 @@ mod preprocess;
 mod random;
 mod threads;
 
-pub use augment::{Augmentation, RandomCrop};
+pub use augment::{Augmentation, Blend, Colour, Erase, Fill, Mix, RandAugment, RandomCrop};
 pub use crops::Crops;
 pub use dataset::{Dataset, Sample};
 pub use decode::{MAX_FILE, MAX_PIXELS, PictureError, Problem, decode, open};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread::{self, JoinHandle};
 
-use crate::augment::Augmentation;
+use crate::augment::{Augmentation, Blend};
 use crate::dataset::{Sample, Source};
 use crate::decode::PictureError;
 use crate::error::DataError;
@@ -43,6 +43,8 @@ pub struct Batch {
     pub labels: Vec<usize>,
     /// Each picture's place among the pipeline's samples.
     pub indices: Vec<usize>,
+    /// What was mixed into the pictures, where the augmentation mixes.
+    pub blend: Option<Blend>,
 }
 
 /// One pass over a pipeline's samples, batch by batch.
@@ -92,8 +94,7 @@ impl Pipeline {
         first: usize,
         batching: Batching,
     ) -> Loader {
-        let order = self.order(seed, epoch);
-        Loader::new(self.clone(), order, Some((seed, epoch)), first, batching)
+        Loader::new(Pass::training(self, seed, epoch, batching), first)
     }
 
     /// The order of the samples in such a pass.
@@ -103,12 +104,30 @@ impl Pipeline {
         order
     }
 
+    /// The batch of [`Pipeline::train`] that a sample is in, though the sample itself may be
+    /// unreadable; `None` where the pass leaves it out.
+    ///
+    /// # Panics
+    /// If the batch size is 0.
+    pub fn batch_with(
+        self: &Arc<Self>,
+        index: usize,
+        seed: u64,
+        epoch: u64,
+        batching: Batching,
+    ) -> Option<Batch> {
+        let pass = Pass::training(self, seed, epoch, batching);
+        let place = pass.order.iter().position(|&i| i == index)?;
+        Some(pass.prepare(place / pass.batch).batch)
+    }
+
     /// A pass in the samples' order without augmentation.
     ///
     /// # Panics
     /// If the batch size is 0.
     pub fn evaluate(self: &Arc<Self>, batching: Batching) -> Loader {
-        Loader::new(self.clone(), (0..self.samples.len()).collect(), None, 0, batching)
+        let order = (0..self.samples.len()).collect();
+        Loader::new(Pass::new(self, order, None, batching), 0)
     }
 
     fn picture(&self, index: usize) -> Result<Arc<Picture>, PictureError> {
@@ -138,7 +157,8 @@ impl Pipeline {
         written.map_err(|problem| PictureError { name: self.samples[index].name().into(), problem })
     }
 
-    fn batch(&self, indices: &[usize], augmented: Option<(u64, u64)>) -> Prepared {
+    /// The batch with this number in its pass; `augmented` as in `write`.
+    fn batch(&self, number: usize, indices: &[usize], augmented: Option<(u64, u64)>) -> Prepared {
         // Training shows each picture once.
         let views = if augmented.is_some() { 1 } else { self.preprocessor.views() };
         let length = self.preprocessor.len() * views;
@@ -146,6 +166,7 @@ impl Pipeline {
             pictures: Vec::with_capacity(indices.len() * length),
             labels: Vec::with_capacity(indices.len()),
             indices: Vec::with_capacity(indices.len()),
+            blend: None,
         };
         let mut skipped = Vec::new();
         for &index in indices {
@@ -161,6 +182,12 @@ impl Pipeline {
                     skipped.push((index, error));
                 }
             }
+        }
+        if let (Some((seed, epoch)), Some(mix)) = (augmented, self.augmentation.and_then(|a| a.mix))
+        {
+            let mut random = Random::new(Purpose::Mix, [seed, epoch, number as u64]);
+            let size = self.preprocessor.size();
+            batch.blend = mix.mix(&mut batch.pictures, &batch.labels, size, &mut random);
         }
         Prepared { batch, skipped }
     }
@@ -249,16 +276,44 @@ struct Pass {
     augmented: Option<(u64, u64)>,
     batch: usize,
     batches: usize,
-    /// Batches begun and not yet given: one in each worker's hands and two in store.
-    ahead: usize,
+    workers: usize,
 }
 
 impl Pass {
+    fn new(
+        pipeline: &Arc<Pipeline>,
+        mut order: Vec<usize>,
+        augmented: Option<(u64, u64)>,
+        Batching { batch, drop_ragged, workers }: Batching,
+    ) -> Self {
+        assert!(batch > 0, "a batch has pictures");
+        if drop_ragged && order.len() > batch {
+            order.truncate(order.len() / batch * batch);
+        }
+        let batches = order.len().div_ceil(batch);
+        let workers = workers.clamp(1, batches.max(1));
+        let pipeline = Arc::clone(pipeline);
+        Self { pipeline, order, augmented, batch, batches, workers }
+    }
+
+    fn training(pipeline: &Arc<Pipeline>, seed: u64, epoch: u64, batching: Batching) -> Self {
+        Self::new(pipeline, pipeline.order(seed, epoch), Some((seed, epoch)), batching)
+    }
+
+    fn prepare(&self, n: usize) -> Prepared {
+        let end = self.order.len().min((n + 1) * self.batch);
+        self.pipeline.batch(n, &self.order[n * self.batch..end], self.augmented)
+    }
+
+    /// Batches begun and not yet given: one in each worker's hands and two in store.
+    fn ahead(&self) -> usize {
+        self.workers + 2
+    }
+
     fn work(&self, shared: &Shared) {
         let _guard = TellFailure(shared);
         while let Some(n) = self.claim(shared) {
-            let end = self.order.len().min((n + 1) * self.batch);
-            let prepared = self.pipeline.batch(&self.order[n * self.batch..end], self.augmented);
+            let prepared = self.prepare(n);
             shared.state().done.insert(n, prepared);
             shared.ready.notify_one();
         }
@@ -269,7 +324,7 @@ impl Pass {
         let full = |state: &mut State| {
             !state.stop
                 && state.next_begun < self.batches
-                && state.next_begun >= state.next_given + self.ahead
+                && state.next_begun >= state.next_given + self.ahead()
         };
         let mut state = shared.taken.wait_while(shared.state(), full).expect("as in state()");
         let n = state.next_begun;
@@ -294,21 +349,9 @@ impl Drop for TellFailure<'_> {
 }
 
 impl Loader {
-    fn new(
-        pipeline: Arc<Pipeline>,
-        mut order: Vec<usize>,
-        augmented: Option<(u64, u64)>,
-        first: usize,
-        Batching { batch, drop_ragged, workers }: Batching,
-    ) -> Self {
-        assert!(batch > 0, "a batch has pictures");
-        if drop_ragged && order.len() > batch {
-            order.truncate(order.len() / batch * batch);
-        }
-        let batches = order.len().div_ceil(batch);
+    fn new(pass: Pass, first: usize) -> Self {
+        let (batches, workers) = (pass.batches, pass.workers);
         let first = first.min(batches);
-        let workers = workers.clamp(1, batches.max(1));
-        let pass = Pass { pipeline, order, augmented, batch, batches, ahead: workers + 2 };
         let pass = Arc::new(pass);
         let shared = Arc::new(Shared {
             state: Mutex::new(State {

@@ -2,7 +2,7 @@
 
 use inception_net::preprocessing::{ChannelOrder, Preprocessing, Resize, Rounding};
 
-use crate::augment::{Augmentation, RandomCrop, mirror, random_bounds, shift};
+use crate::augment::{Augmentation, Erase, Fill, RandomCrop, mirror, random_bounds, shift};
 use crate::crops::{Crops, Part, Square, View};
 use crate::decode::Problem;
 use crate::error::DataError;
@@ -158,6 +158,7 @@ impl Preprocessor {
         let views = self.crops.views(self.height, side);
         for (view, out) in views.iter().zip(out.chunks_exact_mut(self.len())) {
             self.show(picture, view, out);
+            self.normalise(out);
         }
         Ok(())
     }
@@ -166,9 +167,36 @@ impl Preprocessor {
     pub(crate) fn apply_once(&self, picture: &Picture, out: &mut [f32]) -> Result<(), Problem> {
         let window = self.central(picture)?;
         self.render(picture, &window, out);
+        self.normalise(out);
         Ok(())
     }
 
+    /// The picture that a tensor shows, its values rounded; what is beyond black or white is
+    /// clipped.
+    ///
+    /// # Panics
+    /// If the tensor does not have [`Preprocessor::len`] values.
+    pub fn picture(&self, tensor: &[f32]) -> Picture {
+        assert_eq!(tensor.len(), self.len(), "values of the tensor");
+        let plane = self.height * self.width;
+        let byte = |c: usize, pixel: usize| {
+            let (mean, std) = (self.preprocessing.mean[c], self.preprocessing.std[c]);
+            ((tensor[c * plane + pixel] * std + mean) * 255.0).round() as u8
+        };
+        let colours: &[usize] = match self.preprocessing.order {
+            ChannelOrder::Grey => &[0],
+            ChannelOrder::Rgb => &[0, 1, 2],
+            ChannelOrder::Bgr => &[2, 1, 0],
+        };
+        let values = (0..plane).flat_map(|pixel| colours.iter().map(move |&c| (c, pixel)));
+        let values = values.map(|(c, pixel)| byte(c, pixel)).collect();
+        match colours.len() {
+            1 => Picture::grey(self.width, self.height, values),
+            _ => Picture::rgb(self.width, self.height, values),
+        }
+    }
+
+    /// What the view shows, in 0–255.
     fn show(&self, picture: &Picture, view: &View, out: &mut [f32]) {
         let bounds = self.kept(picture);
         let (side, input) = (view.side, self.height);
@@ -220,13 +248,11 @@ impl Preprocessor {
                 .flat_map(|row| &row[columns.clone()])
                 .map(|v| v.round() as u8)
                 .collect();
-            let normalise = self.normalise(c);
-            let values = interpolation.run(&read);
-            plane.iter_mut().zip(values).for_each(|(v, value)| *v = normalise(value));
+            plane.copy_from_slice(&interpolation.run(&read));
         }
     }
 
-    /// The same with random changes, for training.
+    /// The same with random changes, for training; nothing is mixed in yet.
     pub(crate) fn apply_augmented(
         &self,
         picture: &Picture,
@@ -247,22 +273,61 @@ impl Preprocessor {
         if let RandomCrop::Shift { by } = augmentation.crop {
             let mut amount = || random.below(2 * by + 1) as isize - by as isize;
             let (down, right) = (amount(), amount());
-            for (c, plane) in self.planes(out).enumerate() {
-                shift(plane, self.width, down, right, self.normalise(c)(0.0));
-            }
+            self.planes(out).for_each(|plane| shift(plane, self.width, down, right));
         }
         if random.uniform(0.0, 1.0) < augmentation.flip {
             self.planes(out).for_each(|plane| mirror(plane, self.width));
         }
+        let order = self.preprocessing.order;
+        if let Some(rand_augment) = augmentation.rand_augment {
+            rand_augment.change(out, self.width, order, random);
+        }
+        if let Some(colour) = augmentation.colour {
+            colour.distort(out, order, random);
+        }
+        self.normalise(out);
+        if let Some(erase) = augmentation.erase {
+            self.erase(&erase, random, out);
+        }
         Ok(())
+    }
+
+    fn erase(&self, erase: &Erase, random: &mut Random, out: &mut [f32]) {
+        let Some(bounds) = erase.draw((self.height, self.width), random) else { return };
+        for (c, plane) in self.planes(out).enumerate() {
+            let (black, white) = (self.normalised(c)(0.0), self.normalised(c)(255.0));
+            let rows = plane.chunks_exact_mut(self.width).skip(bounds.top).take(bounds.height);
+            for row in rows {
+                let values = &mut row[bounds.left..][..bounds.width];
+                match erase.fill {
+                    Fill::Mean => values.fill(0.0),
+                    Fill::Noise => values
+                        .iter_mut()
+                        .for_each(|v| *v = random.uniform(black.into(), white.into()) as f32),
+                }
+            }
+        }
+    }
+
+    /// Height and width of the tensor.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.height, self.width)
     }
 
     fn planes<'a>(&self, out: &'a mut [f32]) -> std::slice::ChunksExactMut<'a, f32> {
         out.chunks_exact_mut(self.height * self.width)
     }
 
+    /// Makes of values 0–255 what the network takes.
+    fn normalise(&self, out: &mut [f32]) {
+        for (c, plane) in self.planes(out).enumerate() {
+            let normalised = self.normalised(c);
+            plane.iter_mut().for_each(|v| *v = normalised(*v));
+        }
+    }
+
     /// What becomes of a channel's values 0–255.
-    fn normalise(&self, channel: usize) -> impl Fn(f32) -> f32 + use<> {
+    fn normalised(&self, channel: usize) -> impl Fn(f32) -> f32 + use<> {
         let (mean, std) = (self.preprocessing.mean[channel], self.preprocessing.std[channel]);
         move |v| (v / 255.0 - mean) / std
     }
@@ -304,38 +369,29 @@ impl Preprocessor {
         Bounds { top, left, height, width }
     }
 
+    /// Writes what the window shows, in 0–255.
     fn render(&self, picture: &Picture, window: &Window, out: &mut [f32]) {
         assert_eq!(out.len(), self.len(), "values of the tensor");
         let target = window.target;
         let as_it_is = window.as_it_is();
         let mut resampled = Vec::new();
         for (c, plane) in self.planes(out).enumerate() {
-            let normalise = self.normalise(c);
             if (target.height, target.width) != (self.height, self.width) {
-                plane.fill(normalise(0.0));
+                plane.fill(0.0);
             }
             let rows = plane[target.top * self.width..].chunks_exact_mut(self.width);
             let rows = rows.take(target.height).map(|row| &mut row[target.left..][..target.width]);
-            if let Some(source) = as_it_is {
-                // No resampling: at most 256 different values.
-                let table: Vec<f32> = (0..=255u8).map(|v| normalise(v.into())).collect();
-                let values = self.channel(picture, c, source);
-                for (row, values) in rows.zip(values.chunks_exact(target.width)) {
-                    for (v, value) in row.iter_mut().zip(values) {
-                        *v = table[usize::from(*value)];
-                    }
-                }
-                continue;
-            }
             // A grey picture's channels are all the same.
             if c == 0 || picture.channels() > 1 {
-                resampled = self.resampled(picture, window, c);
+                resampled = match as_it_is {
+                    Some(source) => {
+                        self.channel(picture, c, source).into_iter().map(f32::from).collect()
+                    }
+                    None => self.resampled(picture, window, c),
+                };
             }
-            for (row, values) in rows.zip(resampled.chunks_exact(target.width)) {
-                for (v, value) in row.iter_mut().zip(values) {
-                    *v = normalise(*value);
-                }
-            }
+            rows.zip(resampled.chunks_exact(target.width))
+                .for_each(|(row, values)| row.copy_from_slice(values));
         }
     }
 

@@ -10,8 +10,8 @@ use common::{colours, encode, noise};
 use image::ImageFormat;
 use inception_image::dataset::{OpenOptions, Source, fashion_mnist};
 use inception_image::{
-    Augmentation, Batch, Batching, DataError, Dataset, Picture, Pipeline, Preprocessor, RandomCrop,
-    Sample,
+    Augmentation, Batch, Batching, Colour, DataError, Dataset, Erase, Fill, Mix, Picture, Pipeline,
+    Preprocessor, RandAugment, RandomCrop, Sample,
 };
 use inception_net::Preprocessing;
 use inception_net::preprocessing::{ChannelOrder, Filter, Protocol, Resize, Rounding};
@@ -47,6 +47,22 @@ fn batching(batch: usize, workers: usize) -> Batching {
 
 fn pipeline(count: usize, augmentation: Option<Augmentation>) -> Arc<Pipeline> {
     Pipeline::new(samples(count), grey(2, 3), augmentation, 0).unwrap()
+}
+
+/// All that can be done to a picture, and a blend of it.
+fn everything() -> Augmentation {
+    Augmentation {
+        rand_augment: Some(RandAugment { operations: 2, magnitude: 9 }),
+        colour: Some(Colour::Slim),
+        erase: Some(Erase {
+            probability: 0.5,
+            area: (0.02, 0.33),
+            aspect: (0.3, 3.3),
+            fill: Fill::Noise,
+        }),
+        mix: Some(Mix { mixup: Some(0.2), cutmix: Some(1.0) }),
+        ..Augmentation::photographs()
+    }
 }
 
 fn indices(batches: &[Batch]) -> Vec<usize> {
@@ -106,8 +122,60 @@ fn batches_do_not_depend_on_the_number_of_workers() {
 }
 
 #[test]
+fn blends_depend_on_the_batch_alone() {
+    let pipeline = pipeline(101, Some(everything()));
+    let run = |epoch, first, workers| {
+        pipeline.train(3, epoch, first, batching(8, workers)).collect::<Vec<Batch>>()
+    };
+    let whole = run(5, 0, 1);
+    assert!(whole.iter().all(|batch| batch.pictures.iter().all(|v| v.is_finite())));
+    let shares: Vec<f32> =
+        whole.iter().map(|batch| batch.blend.as_ref().unwrap().shares[0]).collect();
+    assert!(shares.windows(2).all(|pair| pair[0] != pair[1]), "{shares:?}");
+    assert_eq!(run(5, 0, 3), whole);
+    assert_eq!(run(5, 4, 2), whole[4..]);
+    assert_ne!(run(6, 0, 1)[0].blend, whole[0].blend);
+    // One batch at a time, by a picture in it.
+    for (n, batch) in whole.iter().enumerate() {
+        let index = batch.indices[n % batch.len()];
+        assert_eq!(pipeline.batch_with(index, 3, 5, batching(8, 1)).as_ref(), Some(batch));
+    }
+    let ragged = Batching { drop_ragged: true, ..batching(8, 1) };
+    let left_out = whole[12].indices[0];
+    assert_eq!(pipeline.batch_with(left_out, 3, 5, ragged), None);
+    assert!(pipeline.evaluate(batching(8, 2)).all(|batch| batch.blend.is_none()));
+}
+
+/// The same passes with and without mixing: what is mixed are the pictures of the batch.
+#[test]
+fn mixed_pictures_are_sums_of_the_batch() {
+    let mix = Some(Mix { mixup: Some(1.0), cutmix: None });
+    let run = |mix| {
+        let augmentation = Augmentation { mix, ..Augmentation::small_pictures() };
+        let pipeline = pipeline(40, Some(augmentation));
+        pipeline.train(1, 2, 0, batching(8, 2)).collect::<Vec<Batch>>()
+    };
+    for (plain, mixed) in run(None).iter().zip(run(mix)) {
+        let blend = mixed.blend.unwrap();
+        assert_eq!((&plain.labels, &plain.indices), (&mixed.labels, &mixed.indices));
+        let fits = |places: usize| {
+            let share = blend.shares[0];
+            (0..8).all(|i| {
+                let other = (i + places) % 8;
+                let pixels = plain.pictures[i * 6..][..6].iter().zip(&plain.pictures[other * 6..]);
+                let mut sums = pixels.map(|(a, b)| share * a + (1.0 - share) * b);
+                blend.labels[i] == plain.labels[other]
+                    && mixed.pictures[i * 6..][..6].iter().all(|v| sums.next() == Some(*v))
+            })
+        };
+        assert_eq!((1..8).filter(|&places| fits(places)).count(), 1);
+    }
+}
+
+#[test]
 fn augmentation_depends_on_picture_and_epoch_but_not_on_place() {
-    let augmentation = Augmentation { crop: RandomCrop::Shift { by: 1 }, flip: 0.5 };
+    let augmentation =
+        Augmentation { crop: RandomCrop::Shift { by: 1 }, ..Augmentation::small_pictures() };
     let pipeline = pipeline(40, Some(augmentation));
     let pictures = |epoch, batch| {
         let batches = pipeline.train(1, epoch, 0, batching(batch, 2));
@@ -271,7 +339,7 @@ fn a_random_crop_of_everything_is_the_whole_picture_and_a_certain_flip_mirrors_i
         Preprocessing { resize, crop: None, ..Preprocessing::symmetric(20, (20, 20)) };
     let preprocessor = Preprocessor::new(preprocessing, (3, 20, 20)).unwrap();
     let crop = RandomCrop::Resized { area: (1.0, 1.0), aspect: (1.0, 1.0) };
-    let augmentation = Some(Augmentation { crop, flip: 1.0 });
+    let augmentation = Some(Augmentation { crop, flip: 1.0, ..Augmentation::default() });
     let pipeline = Pipeline::new(vec![sample], preprocessor, augmentation, 0).unwrap();
     let mut plain = pipeline.evaluate(batching(1, 1)).next().unwrap().pictures;
     let augmented = pipeline.train(5, 6, 0, batching(1, 1)).next().unwrap().pictures;
@@ -281,8 +349,61 @@ fn a_random_crop_of_everything_is_the_whole_picture_and_a_certain_flip_mirrors_i
 }
 
 #[test]
+fn a_batch_that_lost_pictures_mixes_those_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = files(folder.path(), &["a/2.png", "b/0.png", "b/1.png"]);
+    let pipeline = Pipeline::new(dataset.train, photographs(), Some(everything()), 0).unwrap();
+    let mut loader = pipeline.train(3, 0, 0, batching(6, 2));
+    for batch in loader.by_ref() {
+        let blend = batch.blend.as_ref().unwrap();
+        assert_eq!(batch.pictures.len(), batch.len() * 1200);
+        assert_eq!((blend.labels.len(), blend.shares.len()), (batch.len(), batch.len()));
+    }
+    assert_eq!(loader.skipped().len(), 3);
+}
+
+#[test]
+fn erasing_leaves_a_rectangle_of_the_mean_or_of_noise() {
+    let erase = |fill| {
+        let (area, aspect) = ((0.25, 0.25), (1.0, 1.0));
+        let erase = Some(Erase { probability: 1.0, area, aspect, fill });
+        let white = Arc::new(Picture::grey(8, 8, vec![255; 64]));
+        let sample = Sample { source: Source::Memory { picture: white, number: 0 }, label: 0 };
+        let augmentation = Some(Augmentation { erase, ..Augmentation::default() });
+        let pipeline = Pipeline::new(vec![sample], grey(8, 8), augmentation, 0).unwrap();
+        pipeline.train(5, 6, 0, batching(1, 1)).next().unwrap().pictures
+    };
+    let changed = |v: &&f32| v.round() != 255.0;
+    let mean = erase(Fill::Mean);
+    assert!(mean.iter().filter(changed).all(|v| *v == 0.0));
+    assert_eq!(mean.iter().filter(changed).count(), 16);
+    let noise = erase(Fill::Noise);
+    assert!(noise.iter().all(|v| (0.0..255.1).contains(v)));
+    assert_eq!(noise.iter().filter(changed).count(), 16);
+    let places = |values: &[f32]| values.iter().map(|v| v.round() != 255.0).collect::<Vec<_>>();
+    assert_eq!(places(&noise), places(&mean));
+}
+
+#[test]
+fn a_tensor_is_shown_as_the_picture_it_was_made_of() {
+    let picture = Picture::rgb(20, 20, noise(1200));
+    let mut preprocessing = Preprocessing::symmetric(20, (20, 20));
+    for order in [ChannelOrder::Rgb, ChannelOrder::Bgr] {
+        preprocessing.order = order;
+        let preprocessor = Preprocessor::new(preprocessing.clone(), (3, 20, 20)).unwrap();
+        let mut tensor = vec![0.0; 1200];
+        preprocessor.apply(&picture, &mut tensor).unwrap();
+        assert_eq!(preprocessor.picture(&tensor), picture);
+    }
+    let grey_picture = Picture::grey(3, 2, vec![0, 7, 99, 128, 254, 255]);
+    let mut tensor = vec![0.0; 6];
+    grey(2, 3).apply(&grey_picture, &mut tensor).unwrap();
+    assert_eq!(grey(2, 3).picture(&tensor), grey_picture);
+}
+
+#[test]
 fn impossible_augmentation_is_an_error() {
-    let augmentation = Augmentation { crop: RandomCrop::Central, flip: -1.0 };
+    let augmentation = Augmentation { flip: -1.0, ..Augmentation::default() };
     let result = Pipeline::new(samples(3), grey(2, 3), Some(augmentation), 0);
     assert!(matches!(result, Err(DataError::Augmentation(_))));
 }
@@ -292,13 +413,20 @@ fn augmentation_is_plain_data() {
     for augmentation in [
         Augmentation::photographs(),
         Augmentation::small_pictures(),
-        Augmentation { crop: RandomCrop::Central, flip: 0.0 },
+        Augmentation::default(),
+        everything(),
     ] {
         let json = serde_json::to_string(&augmentation).unwrap();
         assert_eq!(serde_json::from_str::<Augmentation>(&json).unwrap(), augmentation);
     }
     let json = serde_json::to_string(&Augmentation::small_pictures()).unwrap();
     assert_eq!(json, r#"{"crop":{"shift":{"by":2}},"flip":0.5}"#);
+    assert_eq!(serde_json::from_str::<Augmentation>("{}").unwrap(), Augmentation::default());
+    let json = r#"{"colour":"slim-fast","erase":{"probability":0.5},"mix":{"mixup":0.2}}"#;
+    let read: Augmentation = serde_json::from_str(json).unwrap();
+    assert_eq!(read.colour, Some(Colour::SlimFast));
+    assert_eq!(read.erase.unwrap().area, (0.02, 0.33));
+    assert_eq!(read.mix, Some(Mix { mixup: Some(0.2), cutmix: None }));
     assert!(serde_json::from_str::<Augmentation>(r#"{"crop":"central","flop":1}"#).is_err());
 }
 

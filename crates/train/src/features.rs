@@ -229,6 +229,7 @@ impl Iterator for FeatureBatches {
                     pictures: pictures.collect(),
                     labels: indices.iter().map(|&i| samples[i].label).collect(),
                     indices,
+                    blend: None,
                 });
             }
         }

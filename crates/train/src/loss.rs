@@ -1,13 +1,27 @@
 //! What training minimises: softmax cross entropy, with label smoothing.
 
+use inception_image::{Batch, Blend};
+
 /// What the network should have answered for each picture of a batch.
 #[derive(Clone, Copy, Debug)]
 pub enum Targets<'a> {
     /// One class per picture.
     Classes(&'a [usize]),
+    /// Two classes per picture, the second mixed in; each has its share.
+    Mixed(&'a [usize], &'a Blend),
     /// One distribution over the classes per picture, picture after picture: mixed pictures, a
     /// teacher's answers.
     Distributions(&'a [f32]),
+}
+
+impl<'a> Targets<'a> {
+    /// What a batch's pictures show.
+    pub fn of(batch: &'a Batch) -> Self {
+        match &batch.blend {
+            Some(blend) => Self::Mixed(&batch.labels, blend),
+            None => Self::Classes(&batch.labels),
+        }
+    }
 }
 
 /// One head's loss on a batch.
@@ -23,7 +37,7 @@ pub struct HeadLoss {
 ///
 /// The targets are smoothed as 1512.00567 §7 defines it: `q' = (1 − smoothing)·q + smoothing / K`,
 /// where the `K` classes that share `smoothing` include the true one (a common mis-statement
-/// spreads it over the `K − 1` others). Each picture is computed in `f64` with the largest logit
+/// spreads it over the `K − 1` others). Where pictures are mixed, `q` is the mixture. Each picture is computed in `f64` with the largest logit
 /// subtracted, so no logits overflow.
 ///
 /// `logits` is picture after picture, `classes` values each; `weight` is the head's share of the
@@ -40,7 +54,7 @@ pub fn softmax_cross_entropy(
 ) -> HeadLoss {
     let pictures = logits.len() / classes;
     let targets_given = match targets {
-        Targets::Classes(labels) => labels.len(),
+        Targets::Classes(labels) | Targets::Mixed(labels, _) => labels.len(),
         Targets::Distributions(values) => values.len() / classes,
     };
     assert_eq!(pictures, targets_given, "one target per picture");
@@ -70,6 +84,12 @@ impl Row {
             Targets::Classes(labels) => {
                 self.target.fill(0.0);
                 self.target[labels[picture]] = 1.0;
+            }
+            Targets::Mixed(labels, blend) => {
+                let share = f64::from(blend.shares[picture]);
+                self.target.fill(0.0);
+                self.target[labels[picture]] += share;
+                self.target[blend.labels[picture]] += 1.0 - share;
             }
             Targets::Distributions(values) => {
                 let row = &values[picture * classes..(picture + 1) * classes];
@@ -113,7 +133,12 @@ mod tests {
     #[test]
     fn gradient_is_that_of_the_loss() {
         let distributions = [0.25, 0.5, 0.125, 0.125, 0.0, 0.0, 0.7, 0.3];
-        for targets in [Targets::Classes(&[2, 1]), Targets::Distributions(&distributions)] {
+        let blend = Blend { labels: vec![0, 1], shares: vec![0.75, 0.5] };
+        for targets in [
+            Targets::Classes(&[2, 1]),
+            Targets::Mixed(&[2, 1], &blend),
+            Targets::Distributions(&distributions),
+        ] {
             for smoothing in [0.0, 0.1] {
                 let head = softmax_cross_entropy(&LOGITS, 4, targets, smoothing, 0.4);
                 for i in 0..LOGITS.len() {
@@ -146,6 +171,19 @@ mod tests {
         let smoothed = [0.025, 0.025, 0.925, 0.025, 0.025, 0.925, 0.025, 0.025];
         let expected = loss_of(&LOGITS, Targets::Distributions(&smoothed), 0.0);
         let found = loss_of(&LOGITS, Targets::Classes(&[2, 1]), 0.1);
+        assert!((found - expected).abs() < 1e-6, "{found} instead of {expected}");
+    }
+
+    /// Labels are mixed first, then the mixture is smoothed: it still adds up to 1. A class mixed
+    /// with itself is that class.
+    #[test]
+    fn mixtures_are_smoothed_as_a_whole() {
+        let blend = Blend { labels: vec![0, 1], shares: vec![0.75, 0.25] };
+        let mixed = [0.9 * 0.25 + 0.025, 0.025, 0.9 * 0.75 + 0.025, 0.025];
+        let smoothed = [mixed, [0.025, 0.925, 0.025, 0.025]].concat();
+        assert!((smoothed[..4].iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        let expected = loss_of(&LOGITS, Targets::Distributions(&smoothed), 0.0);
+        let found = loss_of(&LOGITS, Targets::Mixed(&[2, 1], &blend), 0.1);
         assert!((found - expected).abs() < 1e-6, "{found} instead of {expected}");
     }
 

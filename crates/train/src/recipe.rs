@@ -96,7 +96,10 @@ impl Recipe {
             optimizer: Rule::Sgd { momentum: 0.9, nesterov: true },
             schedule: Schedule { learning_rate: 0.1, warmup_epochs: 0.5, decay: Decay::Cosine },
             // In so few epochs shifts of two pixels cost more than they teach.
-            augmentation: Some(Augmentation { crop: RandomCrop::Shift { by: 1 }, flip: 0.5 }),
+            augmentation: Some(Augmentation {
+                crop: RandomCrop::Shift { by: 1 },
+                ..Augmentation::small_pictures()
+            }),
             ..Self::default()
         }
     }
@@ -147,7 +150,14 @@ impl Recipe {
             .or_else(|| self.optimizer.fault())
             .or_else(|| self.schedule.fault())
             .or_else(|| zero("reestimate_norm", self.reestimate_norm.unwrap_or(1)))
-            .or_else(|| self.fine_tuning.as_ref().and_then(FineTuning::fault));
+            .or_else(|| self.fine_tuning.as_ref().and_then(FineTuning::fault))
+            .or_else(|| {
+                let cached = self.fine_tuning.as_ref().is_some_and(|f| f.cached_views.is_some());
+                let mixed = self.augmentation.is_some_and(|a| a.mix.is_some());
+                let fault =
+                    "cached_views keeps what becomes of single pictures, and mix mixes them";
+                (cached && mixed).then(|| format!("{fault}; leave out one of the two"))
+            });
         fault.map_or(Ok(()), |fault| Err(TrainError::Recipe(fault)))
     }
 }

@@ -63,7 +63,7 @@ impl Trainer {
     ) -> Result<f64, Broken> {
         let seed = dropout_seed(self.run.recipe.seed, part);
         let logits = self.training.forward(&batch.pictures, seed)?;
-        let heads = self.losses(&logits, batch);
+        let heads = self.losses(&logits, Targets::of(batch));
         let weights = self.graph.heads.iter().map(|head| f64::from(head.loss_weight));
         let objective: f64 = weights.zip(&heads).map(|(weight, head)| weight * head.loss).sum();
         if !objective.is_finite() {
@@ -101,9 +101,8 @@ impl Trainer {
         Ok(norm)
     }
 
-    fn losses(&self, logits: &[Vec<f32>], batch: &Batch) -> Vec<HeadLoss> {
+    fn losses(&self, logits: &[Vec<f32>], targets: Targets) -> Vec<HeadLoss> {
         let (classes, smoothing) = (self.run.net.classes, self.run.recipe.label_smoothing);
-        let targets = Targets::Classes(&batch.labels);
         let heads = self.graph.heads.iter().zip(logits);
         heads
             .map(|(head, logits)| {
