@@ -29,10 +29,12 @@ pub use diagnosis::Origin;
 pub use ensemble::Ensemble;
 pub use error::TrainError;
 pub use gradient::{add_weight_decay, clip, global_norm};
-pub use loss::{HeadLoss, Targets, softmax_cross_entropy};
+pub use loss::{HeadLoss, Targets, best_gap, softmax_cross_entropy};
 pub use optimizer::{Optimizer, Rule, Slot};
 pub use predictor::{Answer, Predictor};
 pub use recipe::Recipe;
 pub use report::{EpochReport, Observer, StepReport, Tally};
 pub use schedule::{Decay, Schedule};
-pub use trainer::{CHECKPOINT_FILE, Ended, MODEL_FILE, RunOptions, Trainer, untrained};
+pub use trainer::{
+    CHECKPOINT_FILE, Ended, LayerStatistics, MODEL_FILE, RunOptions, Trainer, untrained,
+};

@@ -2,6 +2,7 @@
 
 use inception_image::PictureError;
 use inception_metrics::Evaluation;
+use inception_model::Weights;
 use serde::{Deserialize, Serialize};
 
 /// Whoever wants to know how a run goes.
@@ -10,6 +11,9 @@ pub trait Observer {
     fn step(&mut self, _report: &StepReport) {}
     /// This many of the test pictures have been looked at after an epoch.
     fn evaluating(&mut self, _done: usize, _of: usize) {}
+    /// The weights after an epoch, with the gradients of its last step as the optimiser got them,
+    /// in the order of the weights' tensors; told before the epoch.
+    fn weights(&mut self, _weights: &Weights, _gradients: &[Vec<f32>]) {}
     /// An epoch is done, and its checkpoint and model are written.
     fn epoch(&mut self, _report: &EpochReport) {}
     /// A picture cannot be read and is left out; told once for each picture.
@@ -20,7 +24,7 @@ pub trait Observer {
 impl Observer for () {}
 
 /// After each step.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepReport {
     /// Epoch, from 1.
     pub epoch: usize,
@@ -30,6 +34,8 @@ pub struct StepReport {
     pub step: usize,
     /// Steps of the epoch.
     pub steps: usize,
+    /// Step of the whole run, from 1.
+    pub run_step: u64,
     /// What this step made smaller: the loss of all heads, weighted and smoothed, without weight
     /// decay's part.
     pub objective: f64,
@@ -41,6 +47,8 @@ pub struct StepReport {
     pub learning_rate: f64,
     /// Length of the gradient before clipping, weight decay included.
     pub gradient_norm: f64,
+    /// Share of the epoch's steps so far whose gradient was clipped.
+    pub clipped: f64,
     /// Over the epoch so far, waiting for pictures included.
     pub pictures_per_second: f64,
 }
@@ -69,6 +77,9 @@ pub struct EpochReport {
     pub objective: f64,
     /// Mean length of the gradient before clipping.
     pub gradient_norm: f64,
+    /// Share of the steps whose gradient was clipped.
+    #[serde(default)]
+    pub clipped: f64,
     /// Rate of the epoch's last step.
     pub learning_rate: f64,
     /// Training pictures by the time that training took, evaluation not included.
@@ -83,7 +94,11 @@ pub struct EpochReport {
 pub(crate) struct StepFigures {
     pub objective: f64,
     pub gradient_norm: f64,
+    /// Whether the gradient was made smaller.
+    pub clipped: bool,
     pub learning_rate: f64,
+    /// Its number in the run, from 1.
+    pub run_step: u64,
 }
 
 /// What an epoch adds up so far, and where it is.
@@ -98,6 +113,9 @@ pub struct Tally {
     pub evaluation: Evaluation,
     objective: f64,
     gradient_norm: f64,
+    /// Steps whose gradient was clipped.
+    #[serde(default)]
+    clipped: usize,
     /// Rate of the last step.
     pub learning_rate: f64,
     /// Pictures that could not be read.
@@ -114,6 +132,7 @@ impl Tally {
             evaluation: Evaluation::new(classes),
             objective: 0.0,
             gradient_norm: 0.0,
+            clipped: 0,
             learning_rate: 0.0,
             skipped: 0,
             seconds: 0.0,
@@ -123,6 +142,7 @@ impl Tally {
     pub(crate) fn add(&mut self, step: &StepFigures) {
         self.objective += step.objective;
         self.gradient_norm += step.gradient_norm;
+        self.clipped += usize::from(step.clipped);
         self.learning_rate = step.learning_rate;
         self.steps += 1;
     }
@@ -144,11 +164,13 @@ impl Tally {
             epochs,
             step: self.steps,
             steps,
+            run_step: step.run_step,
             objective: step.objective,
             loss: self.evaluation.loss(),
             top1: self.evaluation.top1(),
             learning_rate: step.learning_rate,
             gradient_norm: step.gradient_norm,
+            clipped: self.clipped as f64 / self.steps as f64,
             pictures_per_second: self.pictures_per_second(),
         }
     }
@@ -172,6 +194,7 @@ impl Tally {
             test_top5: test.and_then(Evaluation::top5),
             objective: self.objective / steps,
             gradient_norm: self.gradient_norm / steps,
+            clipped: self.clipped as f64 / steps,
             learning_rate: self.learning_rate,
             pictures_per_second: self.pictures_per_second(),
             seconds,
