@@ -79,11 +79,14 @@ impl Effects {
             figures.push(("accuracy, last weights", percent(last.top1())));
         }
         figures.extend(self.clipped.map(|share| ("steps clipped", percent(share))));
-        let gaps = [&self.train_gaps, &self.test_gaps].map(|gaps| mean(gaps));
-        let text = |gap: Option<f64>| gap.map_or("–".to_owned(), |gap| format!("{gap:.2}"));
-        figures.push(("logit gap, training", text(gaps[0])));
-        figures.push(("logit gap, test", text(gaps[1])));
-        figures.extend(self.best_gap.map(|gap| ("gap that smoothing wants", text(Some(gap)))));
+        let gaps = [
+            ("logit gap, training", mean(&self.train_gaps)),
+            ("logit gap, test", mean(&self.test_gaps)),
+            ("gap that smoothing wants", self.best_gap),
+        ];
+        figures.extend(
+            gaps.into_iter().filter_map(|(name, gap)| Some((name, format!("{:.2}", gap?)))),
+        );
         figures
     }
 }

@@ -59,7 +59,9 @@ impl Chart<'_> {
             figure.chart {
                 figcaption {
                     strong { (self.title) }
-                    @for line in self.lines { (self.legend(line)) }
+                    @for line in self.lines {
+                        @if self.last_values || !line.name.is_empty() { (self.legend(line)) }
+                    }
                 }
                 svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(self.title) {
                     @for tick in axes.y.ticks.iter().copied() {

@@ -6,8 +6,8 @@ use maud::{Markup, html};
 use super::chart::{Chart, Line, Scale};
 use crate::text::{percent, short};
 
-/// Charts by depth and a table.
-pub fn section(layers: &[LayerStatistics]) -> Markup {
+/// Charts by depth and a table; the step was made at this learning rate.
+pub fn section(layers: &[LayerStatistics], learning_rate: f64) -> Markup {
     let line = |name, class, of: fn(&LayerStatistics) -> f64| {
         let values = layers.iter().enumerate();
         Line { name, class, points: values.map(|(i, layer)| ((i + 1) as f64, of(layer))).collect() }
@@ -31,10 +31,12 @@ pub fn section(layers: &[LayerStatistics]) -> Markup {
                 (chart("Update / weights", &updates, Scale::Logarithmic, &short))
             }
             p.note {
-                "One more training step after the last, at the last one's learning rate. Layers with "
-                "weights in the network's order, auxiliary heads where they branch off; point at a dot for its name. A channel is dead if it is "
-                "zero everywhere in all pictures of the batch. The gradient is what the optimiser "
-                "gets: with weight decay, clipped. The update is how far the step moved the weights."
+                "One more training step after the last, at the last one's learning rate of "
+                (short(learning_rate)) ". Layers with weights in the network's order, auxiliary "
+                "heads where they branch off; point at a dot for its name. A channel is dead if it "
+                "is zero everywhere in all pictures of the batch. The gradient is what the "
+                "optimiser gets: with weight decay, clipped. The update is how far the step moved "
+                "the weights; it shrinks with the learning rate."
             }
             details.layers {
                 summary { "All " (layers.len()) " layers as a table" }

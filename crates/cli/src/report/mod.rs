@@ -86,7 +86,7 @@ impl Report<'_> {
                         section { h2 { "How it learned" } (self.curves()) }
                         @if let Some(showcase) = self.showcase { (self.showcase(showcase)) }
                         (self.parts_of_the_recipe())
-                        (layers::section(&self.effects.layers))
+                        (layers::section(&self.effects.layers, self.last_rate()))
                         section { h2 { "The run" } (self.facts()) }
                     }
                 }
@@ -103,6 +103,10 @@ impl Report<'_> {
                 }
             }
         }
+    }
+
+    fn last_rate(&self) -> f64 {
+        self.history.last().map_or(0.0, |epoch| epoch.learning_rate)
     }
 
     fn curves(&self) -> Markup {
