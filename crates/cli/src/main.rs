@@ -4,11 +4,14 @@
 mod blacklist;
 mod commands;
 mod data;
+mod effects;
 mod engine;
+mod events;
 mod fail;
 mod hub;
 mod job;
 mod judge;
+mod live;
 mod network;
 mod onnx_runtime;
 mod options;

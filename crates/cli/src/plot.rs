@@ -77,6 +77,28 @@ fn at(values: &[f64], share: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
+/// The values as one line of bars, `width` characters or, with fewer values, stretched to them; the
+/// lowest value is the lowest bar. NaN leaves a gap.
+pub fn sparkline(values: &[f64], width: usize) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let column = |c: usize| {
+        let (start, end) = (c * values.len() / width, (c + 1) * values.len() / width);
+        let part = &values[start..end.max(start + 1)];
+        part.iter().sum::<f64>() / part.len() as f64
+    };
+    let width_drawn = if values.is_empty() { 0 } else { width };
+    let columns: Vec<f64> = (0..width_drawn).map(column).collect();
+    let finite = || columns.iter().copied().filter(|value| value.is_finite());
+    let (low, high) =
+        (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+    let bar = |value: f64| match (value - low) / (high - low) {
+        _ if !value.is_finite() => ' ',
+        share if share.is_finite() => BARS[((share * 8.0) as usize).min(7)],
+        _ => BARS[3],
+    };
+    columns.iter().map(|&value| bar(value)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +113,16 @@ mod tests {
         assert!(lines[9].starts_with("0.0 ┤") && lines[9].ends_with('●'), "{text}");
         assert_eq!(lines[10], "    └──────────────────");
         assert_eq!(lines[11], "     1     epoch      3");
+    }
+
+    #[test]
+    fn sparklines_show_means_and_stretch() {
+        assert_eq!(sparkline(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 8), "▁▂▃▄▅▆▇█");
+        assert_eq!(sparkline(&[0.0, 2.0, 6.0, 8.0], 2), "▁█");
+        assert_eq!(sparkline(&[0.0, 1.0], 6), "▁▁▁███");
+        assert_eq!(sparkline(&[1.0, f64::NAN, 1.0], 3), "▄ ▄");
+        assert_eq!(sparkline(&[], 6), "");
+        assert_eq!(sparkline(&[1.0], 0), "");
     }
 
     #[test]

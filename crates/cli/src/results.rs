@@ -14,6 +14,8 @@ use inception_train::{
 };
 
 use crate::data;
+use crate::effects::Effects;
+use crate::events::EVENTS_FILE;
 use crate::output::{self, invocation, quoted};
 use crate::plot::{Curve, plot};
 use crate::report::{Epoch, Report};
@@ -31,6 +33,7 @@ pub struct Results<'a> {
     isa: String,
     parameters: usize,
     showcase: Option<Showcase>,
+    effects: Effects,
 }
 
 impl<'a> Results<'a> {
@@ -49,6 +52,7 @@ impl<'a> Results<'a> {
             true => None,
             false => Some(Showcase::new(&mut predictor, &data.test, cpu.threads(), |_| ())?),
         };
+        let effects = Effects::new(run, data, folder, &mut predictor, showcase.as_ref(), cpu)?;
         Ok(Self {
             run,
             folder,
@@ -58,6 +62,7 @@ impl<'a> Results<'a> {
             isa: cpu.isa().to_string(),
             parameters: model.net.graph()?.summary().parameters,
             showcase,
+            effects,
         })
     }
 
@@ -98,7 +103,7 @@ impl<'a> Results<'a> {
 
     fn figures(&self) -> String {
         let mut table = Table::new(&[("", Align::Left), ("", Align::Right)]);
-        for (name, value) in self.headlines() {
+        for (name, value) in self.headlines().into_iter().chain(self.effects.figures()) {
             table.row(vec![name.to_owned(), value]);
         }
         table.text()
@@ -128,6 +133,7 @@ impl<'a> Results<'a> {
             (MODEL_FILE, "network, weights, labels, preprocessing: all in one"),
             (REPORT_FILE, "curves, confusion matrix, worst mistakes; open it"),
             (LOG_FILE, "a line of JSON for each epoch"),
+            (EVENTS_FILE, "for `tensorboard --logdir`: steps, epochs, weights, gradients"),
             (RECIPE_FILE, "how it was trained, to edit and pass to --recipe"),
             (CHECKPOINT_FILE, "for --resume; may be deleted"),
         ];
@@ -173,6 +179,8 @@ impl<'a> Results<'a> {
                 test_top1: nan(e.test_top1),
                 learning_rate: e.learning_rate,
                 pictures_per_second: e.pictures_per_second,
+                gradient_norm: e.gradient_norm,
+                clipped: e.clipped,
             })
             .collect();
         Report {
@@ -189,6 +197,9 @@ impl<'a> Results<'a> {
             history,
             labels: labels.clone(),
             showcase: self.showcase.as_ref(),
+            recipe: &self.run.recipe,
+            steps: self.run.steps,
+            effects: &self.effects,
         }
     }
 

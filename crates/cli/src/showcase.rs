@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use inception_image::{Picture, Sample};
-use inception_metrics::{Evaluation, cross_entropy, softmax, top_k};
+use inception_metrics::{Evaluation, cross_entropy, logit_gap, softmax, top_k};
 use inception_train::Predictor;
 
 use crate::report::{Shown, data_uri};
@@ -16,6 +16,8 @@ const TOLD: usize = 3;
 pub struct Showcase {
     /// All of them.
     pub evaluation: Evaluation,
+    /// How far each picture's largest logit is above the mean of the others.
+    pub gaps: Vec<f64>,
     /// Some, evenly spaced.
     pub examples: Vec<Shown>,
     /// Those it got wrong, in order of the probability it gave the truth, the lowest first.
@@ -41,12 +43,14 @@ impl Showcase {
         let shown = samples.len().min(SHOWN);
         let chosen: Vec<usize> =
             (0..shown).map(|i| (2 * i + 1) * samples.len() / (2 * shown)).collect();
+        let mut gaps = Vec::with_capacity(samples.len());
         let (mut examples, mut mistakes) = (Vec::new(), Vec::<Judged>::new());
         let mut done = 0;
         let evaluation = predictor.evaluate(&pipeline, workers, |place, answer| {
             done += 1;
             each(done);
             let Ok(logits) = answer else { return };
+            gaps.push(logit_gap(logits));
             if chosen.binary_search(&place).is_ok() {
                 examples.push(judge(place, logits, &samples[place]));
             }
@@ -60,7 +64,7 @@ impl Showcase {
         let shown = |judged: Vec<Judged>| {
             judged.into_iter().filter_map(|j| j.shown(&samples[j.place])).collect()
         };
-        Ok(Self { evaluation, examples: shown(examples), mistakes: shown(mistakes) })
+        Ok(Self { evaluation, gaps, examples: shown(examples), mistakes: shown(mistakes) })
     }
 }
 

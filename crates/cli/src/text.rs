@@ -49,6 +49,20 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// Three significant digits: `0.045`, `12.3`, `2.5e-5`: as short as its size allows.
+pub fn short(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let power = value.abs().log10().floor();
+    if !(-4.0..6.0).contains(&power) {
+        let text = format!("{value:.1e}");
+        return text.replace(".0e", "e");
+    }
+    let digits = 10f64.powf(2.0 - power);
+    format!("{}", (value * digits).round() / digits)
+}
+
 /// `90.35 %`.
 pub fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
@@ -146,6 +160,8 @@ mod tests {
         assert_eq!(duration(59.96), "1 min 00 s");
         assert_eq!(duration(92.4), "1 min 32 s");
         assert_eq!(duration(7503.0), "2 h 05 min");
+        let shorts = [0.0, 0.0451, 12.34, 2.5e-5, 1e-7, 1234.0, 3e7].map(short);
+        assert_eq!(shorts, ["0", "0.0451", "12.3", "2.5e-5", "1e-7", "1230", "3e7"]);
         assert_eq!(count(1, "picture"), "1 picture");
         assert_eq!(count(2000, "picture"), "2,000 pictures");
     }

@@ -160,6 +160,21 @@ fn a_full_disk_in_the_middle_loses_no_epoch_and_no_bit() {
 
 #[cfg(unix)]
 #[test]
+fn a_run_does_not_end_for_want_of_room_for_its_events() {
+    let place = Place::new();
+    place.train("whole", &["--epochs", "30"]).succeeds();
+    let size = |name: &str| fs::metadata(place.path("whole").join(name)).unwrap().len();
+    let room = size("report.html").max(size("checkpoint.safetensors")) / 512 + 4;
+    assert!(room * 512 < size("events.out.tfevents"), "the events are not the largest");
+    let arguments = ["train", "photos", "--model", "tiny.toml", "--recipe", "recipe.toml"];
+    let arguments = [&arguments[..], &["--epochs", "30", "--out", "run"]].concat();
+    let ran = with_room(&place, room, &arguments).succeeds();
+    ran.says(&["cannot write run/events.out.tfevents", "goes on without"]);
+    assert!(place.read("run/model.safetensors") == place.read("whole/model.safetensors"));
+}
+
+#[cfg(unix)]
+#[test]
 fn a_full_disk_at_the_end_keeps_the_model() {
     let place = Place::new();
     // Half of the pictures in the report make it the largest file.

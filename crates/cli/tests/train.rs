@@ -27,12 +27,27 @@ fn a_run_leaves_model_log_report_and_recipe() {
     let last = epochs[5]["test_top1"].as_f64().unwrap();
     assert!(last > 0.8, "three colours were not learned: {last}");
     let report = place.text("out/run/report.html");
-    for word in ["<svg", "Confusion matrix", "data:image/png;base64,", "green", "</html>"] {
+    for word in [
+        "<svg",
+        "Confusion matrix",
+        "data:image/png;base64,",
+        "green",
+        "Objective, step by step",
+        "with the weights as the last step left them",
+        "Gap between logits",
+        "All 9 layers",
+        "module.3x3",
+        "</html>",
+    ] {
         assert!(report.contains(word), "{word} is not in the report");
     }
     for outside in ["http://", "https://", "src=\"/", "<script", "<link"] {
         assert!(!report.contains(outside), "the report needs {outside}");
     }
+    for words in ["accuracy, last weights", "logit gap, test", "out/run/model.safetensors"] {
+        assert!(ran.out.contains(words), "{words} is not in\n{}", ran.out);
+    }
+    assert!(place.read("out/run/events.out.tfevents").len() > 1000);
     // Everything said above the curves goes to standard error, where progress belongs.
     ran.says(&["network   tiny, 3×12×12 to 3 classes", "24 to learn from, 6 to test on"]);
     assert!(place.text("out/run/recipe.toml").contains("epochs = 6"));

@@ -36,6 +36,15 @@ pub fn cross_entropy(logits: &[f32], label: usize) -> f64 {
     sum.ln() - (own - largest)
 }
 
+/// How far the largest logit is above the mean of the others: what label smoothing keeps small
+/// (1512.00567 §7). 0 for a single class, NaN without logits or where one is NaN.
+pub fn logit_gap(logits: &[f32]) -> f64 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let others = logits.len().saturating_sub(1).max(1) as f64;
+    let below = logits.iter().map(|&z| f64::from(largest) - f64::from(z));
+    if logits.is_empty() { f64::NAN } else { below.sum::<f64>() / others }
+}
+
 /// The classes of the `k` largest logits, the largest first; of equal logits the class with the
 /// lower number comes first, and NaN comes after everything else. All classes if there are fewer
 /// than `k`.
@@ -89,6 +98,14 @@ mod tests {
         assert_eq!(cross_entropy(&[0.0, 2000.0], 0), 2000.0);
         assert_eq!(cross_entropy(&[f32::NEG_INFINITY, 0.0], 0), f64::INFINITY);
         assert!(cross_entropy(&[f32::NAN, 0.0], 1).is_nan());
+    }
+
+    #[test]
+    fn gap_is_to_the_mean_of_the_others() {
+        assert_eq!(logit_gap(&[1.0, 7.0, 3.0, 2.0]), 5.0);
+        assert_eq!(logit_gap(&[4.0, 4.0]), 0.0);
+        assert_eq!(logit_gap(&[4.0]), 0.0);
+        assert!(logit_gap(&[]).is_nan() && logit_gap(&[f32::NAN, 1.0]).is_nan());
     }
 
     #[test]

@@ -83,6 +83,11 @@ pub enum TrainError {
         /// The checkpoint of the last whole epoch.
         checkpoint: PathBuf,
     },
+    /// The step that a run's statistics are taken from became infinite or NaN.
+    #[error(
+        "no statistics of the layers: in one more step the numbers are no longer finite, first {0}"
+    )]
+    Statistics(Origin),
     /// A file that is no checkpoint, or a damaged one.
     #[error("{} is not a readable checkpoint: {reason}; use the checkpoint.safetensors of a run", path.display())]
     Checkpoint {

@@ -51,7 +51,7 @@ pub fn clip(gradients: &mut [Vec<f32>], norm: f64, limit: f64) {
 }
 
 /// In `f64` over eight sums side by side: always the same order, and one the compiler vectorises.
-fn sum_of_squares(values: &[f32]) -> f64 {
+pub(crate) fn sum_of_squares(values: &[f32]) -> f64 {
     let (chunks, rest) = values.as_chunks::<8>();
     let mut sums = [0.0; 8];
     for chunk in chunks {

@@ -19,8 +19,8 @@ mod optimizer;
 mod predictor;
 mod recipe;
 mod report;
+mod running_statistics;
 mod schedule;
-mod statistics;
 mod trainer;
 mod transfer;
 
@@ -34,12 +34,14 @@ pub use ensemble::Ensemble;
 pub use error::TrainError;
 pub use fine_tuning::{FineTuning, FrozenBatchNorm};
 pub use gradient::{add_weight_decay, clip, global_norm};
-pub use loss::{HeadLoss, Targets, softmax_cross_entropy};
+pub use loss::{HeadLoss, Targets, best_gap, softmax_cross_entropy};
 pub use optimizer::{Optimizer, Rule, Slot};
 pub use predictor::{Answer, Predictor};
 pub use recipe::Recipe;
 pub use report::{EpochReport, Observer, StepReport, Tally};
+pub use running_statistics::{GapCause, ModeGap};
 pub use schedule::{Decay, Schedule};
-pub use statistics::{GapCause, ModeGap};
-pub use trainer::{CHECKPOINT_FILE, Ended, MODEL_FILE, RunOptions, Trainer, untrained};
+pub use trainer::{
+    CHECKPOINT_FILE, Ended, LayerStatistics, MODEL_FILE, RunOptions, Trainer, untrained,
+};
 pub use transfer::{Start, start_from};

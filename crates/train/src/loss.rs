@@ -70,6 +70,14 @@ pub fn softmax_cross_entropy(
     HeadLoss { loss: sum / pictures as f64, gradient }
 }
 
+/// The lead of the true class's logit over the others at which the loss with smoothed targets
+/// (1512.00567 §7) is smallest: `ln((1 − ε + ε/K) / (ε/K))`. Without smoothing there is none: the
+/// loss falls for ever as the lead grows.
+pub fn best_gap(smoothing: f64, classes: usize) -> Option<f64> {
+    let share = smoothing / classes as f64;
+    (share > 0.0).then(|| ((1.0 - smoothing + share) / share).ln())
+}
+
 /// Work space of one picture.
 struct Row {
     target: Vec<f64>,
@@ -185,6 +193,15 @@ mod tests {
         let expected = loss_of(&LOGITS, Targets::Distributions(&smoothed), 0.0);
         let found = loss_of(&LOGITS, Targets::Mixed(&[2, 1], &blend), 0.1);
         assert!((found - expected).abs() < 1e-6, "{found} instead of {expected}");
+    }
+
+    #[test]
+    fn no_gap_is_better_than_the_best() {
+        assert_eq!(best_gap(0.0, 10), None);
+        let best = best_gap(0.1, 4).unwrap();
+        assert!((best - (0.925f64 / 0.025).ln()).abs() < 1e-12);
+        let loss = |gap: f64| loss_of(&[0.0, gap as f32, 0.0, 0.0], Targets::Classes(&[1]), 0.1);
+        assert!(loss(best) < loss(best - 0.01) && loss(best) < loss(best + 0.01));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use inception_image::PictureError;
 use inception_metrics::Evaluation;
+use inception_model::Weights;
 use serde::{Deserialize, Serialize};
 
-use crate::statistics::ModeGap;
+use crate::running_statistics::ModeGap;
 
 /// Whoever wants to know how a run goes.
 pub trait Observer {
@@ -12,6 +13,9 @@ pub trait Observer {
     fn step(&mut self, _report: &StepReport) {}
     /// This many of the test pictures have been looked at after an epoch.
     fn evaluating(&mut self, _done: usize, _of: usize) {}
+    /// The weights after an epoch, with the gradients of its last step as the optimiser got them,
+    /// in the order of the weights' tensors; told before the epoch.
+    fn weights(&mut self, _weights: &Weights, _gradients: &[Vec<f32>]) {}
     /// An epoch is done, and its checkpoint and model are written.
     fn epoch(&mut self, _report: &EpochReport) {}
     /// Of this many pictures frozen layers' outputs are computed, which later epochs use again.
@@ -26,7 +30,7 @@ pub trait Observer {
 impl Observer for () {}
 
 /// After each step.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepReport {
     /// Epoch, from 1.
     pub epoch: usize,
@@ -36,6 +40,8 @@ pub struct StepReport {
     pub step: usize,
     /// Steps of the epoch.
     pub steps: usize,
+    /// Step of the whole run, from 1.
+    pub run_step: u64,
     /// What this step made smaller: the loss of all heads, weighted and smoothed, without weight
     /// decay's part.
     pub objective: f64,
@@ -47,6 +53,8 @@ pub struct StepReport {
     pub learning_rate: f64,
     /// Length of the gradient before clipping, weight decay included.
     pub gradient_norm: f64,
+    /// Share of the epoch's steps so far whose gradient was clipped.
+    pub clipped: f64,
     /// Over the epoch so far, waiting for pictures included.
     pub pictures_per_second: f64,
 }
@@ -75,6 +83,9 @@ pub struct EpochReport {
     pub objective: f64,
     /// Mean length of the gradient before clipping.
     pub gradient_norm: f64,
+    /// Share of the steps whose gradient was clipped.
+    #[serde(default)]
+    pub clipped: f64,
     /// Rate of the epoch's last step.
     pub learning_rate: f64,
     /// Training pictures by the time that training took, evaluation not included.
@@ -89,7 +100,11 @@ pub struct EpochReport {
 pub(crate) struct StepFigures {
     pub objective: f64,
     pub gradient_norm: f64,
+    /// Whether the gradient was made smaller.
+    pub clipped: bool,
     pub learning_rate: f64,
+    /// Its number in the run, from 1.
+    pub run_step: u64,
 }
 
 /// What an epoch adds up so far, and where it is.
@@ -104,6 +119,9 @@ pub struct Tally {
     pub evaluation: Evaluation,
     objective: f64,
     gradient_norm: f64,
+    /// Steps whose gradient was clipped.
+    #[serde(default)]
+    clipped: usize,
     /// Rate of the last step.
     pub learning_rate: f64,
     /// Pictures that could not be read.
@@ -120,6 +138,7 @@ impl Tally {
             evaluation: Evaluation::new(classes),
             objective: 0.0,
             gradient_norm: 0.0,
+            clipped: 0,
             learning_rate: 0.0,
             skipped: 0,
             seconds: 0.0,
@@ -129,6 +148,7 @@ impl Tally {
     pub(crate) fn add(&mut self, step: &StepFigures) {
         self.objective += step.objective;
         self.gradient_norm += step.gradient_norm;
+        self.clipped += usize::from(step.clipped);
         self.learning_rate = step.learning_rate;
         self.steps += 1;
     }
@@ -150,11 +170,13 @@ impl Tally {
             epochs,
             step: self.steps,
             steps,
+            run_step: step.run_step,
             objective: step.objective,
             loss: self.evaluation.loss(),
             top1: self.evaluation.top1(),
             learning_rate: step.learning_rate,
             gradient_norm: step.gradient_norm,
+            clipped: self.clipped as f64 / self.steps as f64,
             pictures_per_second: self.pictures_per_second(),
         }
     }
@@ -178,6 +200,7 @@ impl Tally {
             test_top5: test.and_then(Evaluation::top5),
             objective: self.objective / steps,
             gradient_norm: self.gradient_norm / steps,
+            clipped: self.clipped as f64 / steps,
             learning_rate: self.learning_rate,
             pictures_per_second: self.pictures_per_second(),
             seconds,

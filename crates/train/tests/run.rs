@@ -378,3 +378,51 @@ fn a_pictures_answer_does_not_depend_on_the_others() {
     let alone: Vec<_> = samples.into_iter().flat_map(|sample| logits(vec![sample], 1)).collect();
     assert_eq!(together, alone);
 }
+
+/// One more step finds in every layer what its output, weights and gradient say themselves.
+#[test]
+fn statistics_of_layers() {
+    let folder = tempdir().unwrap();
+    let trainer = Trainer::new(model(), recipe(4), cpu(2)).unwrap();
+    train(trainer, &data(), folder.path(), 1, &mut Witness::default()).unwrap();
+    let take = |threads| {
+        let trainer = Trainer::resume(checkpoint(folder.path()), cpu(threads)).unwrap();
+        trainer.statistics(&data(), threads).unwrap()
+    };
+    let layers = take(1);
+    assert_eq!(layers, take(2), "they depend on threads");
+    let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+    assert_eq!(names.len(), 4, "{names:?}");
+    let weights = checkpoint(folder.path()).weights;
+    for layer in &layers {
+        let of_layer = |name: &str| name.starts_with(&layer.name) && name.ends_with(".weight");
+        let tensors = weights.tensors().iter();
+        let tensor = tensors.into_iter().find(|t| of_layer(&t.parameter.name)).unwrap();
+        let norm = tensor.values.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>().sqrt();
+        assert!((layer.weight_norm / norm - 1.0).abs() < 1e-12, "{layer:?} instead of {norm}");
+        assert!(layer.gradient_norm > 0.0 && layer.gradient_norm <= 2.0, "{layer:?}");
+        assert!(layer.update_norm > 0.0 && layer.update_norm < layer.weight_norm, "{layer:?}");
+        assert!(layer.deviation > 0.0 && (0.0..=1.0).contains(&layer.zeros), "{layer:?}");
+        assert!(layer.dead <= layer.zeros);
+    }
+    // Batch norm puts half of what ReLU sees below 0, more or less; logits are not cut off.
+    assert!((0.1..0.9).contains(&layers[0].zeros), "{:?}", layers[0]);
+    assert_eq!(layers[3].zeros, 0.0);
+    let length: f64 = layers.iter().map(|layer| layer.gradient_norm.powi(2)).sum();
+    assert!(length.sqrt() <= 2.0 * (1.0 + 1e-6), "longer than the limit: {}", length.sqrt());
+}
+
+#[test]
+fn clipped_steps_are_counted() {
+    for (limit, expected) in [(Some(1e-9), 1.0), (Some(1e9), 0.0), (None, 0.0)] {
+        let folder = tempdir().unwrap();
+        let recipe = Recipe { clip_norm: limit, ..recipe(2) };
+        let trainer = Trainer::new(model(), recipe, cpu(2)).unwrap();
+        let mut witness = Witness::default();
+        train(trainer, &data(), folder.path(), 1, &mut witness).unwrap();
+        assert!(witness.epochs.iter().all(|epoch| epoch.clipped == expected));
+        assert!(witness.steps.iter().all(|step| step.clipped == expected));
+        let numbers: Vec<u64> = witness.steps.iter().map(|step| step.run_step).collect();
+        assert_eq!(numbers, (1..=12).collect::<Vec<u64>>());
+    }
+}

@@ -10,15 +10,17 @@ use anyhow::{Context, Error, Result};
 use inception_engine::Cpu;
 use inception_image::dataset::OpenOptions;
 use inception_image::{Dataset, PictureError};
+use inception_model::Weights;
 use inception_net::graph::{Graph, Parameter};
 use inception_train::{
     EpochReport, MODEL_FILE, ModeGap, Observer, Recipe, Run, RunOptions, Start, StepReport, Trainer,
 };
 
+use crate::events::Events;
 use crate::job::{self, RecipeOptions};
+use crate::live::Live;
 use crate::options::{self, MachineOptions, NetworkOptions};
 use crate::output::{self, invocation, quoted};
-use crate::progress::Progress;
 use crate::results::Results;
 use crate::run_folder::{self, Log, Settings};
 use crate::text::{count, grouped, scaled};
@@ -80,7 +82,7 @@ inception-v3-small at their own size, larger ones by inception-v3 at half its wi
 most 128×128, which is 1/30 of the whole network's cost; --size and --width change that.
 
 The run's folder gets model.safetensors (network, weights, labels and preprocessing in one
-file), report.html, log.jsonl, recipe.toml and a checkpoint. Results depend on the seed, not
+file), report.html, log.jsonl, TensorBoard's events, recipe.toml and a checkpoint. Results depend on the seed, not
 on the number of threads.";
 
 /// What is trained, on what, where to.
@@ -101,13 +103,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         None => begin(args, &cpu)?,
     };
     introduce(&job, &cpu);
-    let stop = stop_on_interrupt()?;
-    let mut watch = Watch::new(&job, stop)?;
+    let live = Live::new(&job.trainer.run().history);
+    let stop = stop_on_interrupt(live.teller())?;
+    let mut watch = Watch::new(&job, live, stop)?;
     let checkpoint_every = args.checkpoint_every;
     let folder = &job.folder;
     let options = RunOptions { folder, workers: cpu.threads(), checkpoint_every, stop };
     let ended = job.trainer.train(&job.data, options, &mut watch);
-    watch.progress.end();
+    watch.live.end();
     let ended = ended.map_err(|error| with_remedy(error, &job.folder));
     watch.tell_skipped();
     if let Some(error) = watch.failure {
@@ -261,13 +264,13 @@ fn introduce_frozen(recipe: &Recipe, graph: &Graph) {
 }
 
 /// A flag that Ctrl-C sets; the second Ctrl-C ends the program at once.
-fn stop_on_interrupt() -> Result<&'static AtomicBool> {
+fn stop_on_interrupt(tell: impl Fn(&str) + Send + 'static) -> Result<&'static AtomicBool> {
     static STOP: AtomicBool = AtomicBool::new(false);
-    ctrlc::set_handler(|| {
+    ctrlc::set_handler(move || {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(1);
         }
-        output::note("\nending after this step; Ctrl-C again ends at once");
+        tell("\nending after this step; Ctrl-C again ends at once");
     })
     .context("cannot watch for Ctrl-C")?;
     Ok(&STOP)
@@ -306,20 +309,29 @@ fn with_remedy(error: inception_train::TrainError, folder: &Path) -> Error {
 
 /// Shows and logs what the trainer reports.
 struct Watch<'a> {
-    progress: Progress,
+    live: Live,
     log: Log,
+    /// None after a failure: a figure less is no reason to end a run.
+    events: Option<Events>,
     skipped: Vec<String>,
     failure: Option<Error>,
     stop: &'a AtomicBool,
 }
 
 impl<'a> Watch<'a> {
-    fn new(job: &Job, stop: &'a AtomicBool) -> Result<Self> {
-        let log = Log::start(&job.folder, &job.trainer.run().history)?;
+    fn new(job: &Job, live: Live, stop: &'a AtomicBool) -> Result<Self> {
+        let run = job.trainer.run();
+        let log = Log::start(&job.folder, &run.history)?;
+        let events = Some(Events::start(&job.folder, run.steps)?);
         let skipped = job.data.skipped.iter().map(|s| s.error.to_string()).collect();
-        let mut progress = Progress::new();
-        progress.heading();
-        Ok(Self { progress, log, skipped, failure: None, stop })
+        Ok(Self { live, log, events, skipped, failure: None, stop })
+    }
+
+    fn write_events(&mut self, write: impl FnOnce(&mut Events) -> Result<()>) {
+        if let Some(Err(error)) = self.events.as_mut().map(write) {
+            self.live.line(&format!("{error:#}; the run goes on without it"));
+            self.events = None;
+        }
     }
 
     /// Names the pictures that were left out.
@@ -341,23 +353,29 @@ impl<'a> Watch<'a> {
 
 impl Observer for Watch<'_> {
     fn step(&mut self, report: &StepReport) {
-        self.progress.step(report);
+        self.live.step(report);
+        self.write_events(|events| events.step(report));
     }
 
     fn evaluating(&mut self, done: usize, of: usize) {
-        self.progress.evaluating(done, of);
+        self.live.evaluating(done, of);
+    }
+
+    fn weights(&mut self, weights: &Weights, gradients: &[Vec<f32>]) {
+        self.write_events(|events| events.weights(weights, gradients));
     }
 
     fn caching(&mut self, done: usize, of: usize) {
-        self.progress.doing("features", "pictures", done, of);
+        self.live.caching(done, of);
     }
 
     fn mode_gap(&mut self, gap: &ModeGap) {
-        self.progress.line(&format!("warning: {gap}"));
+        self.live.line(&format!("warning: {gap}"));
     }
 
     fn epoch(&mut self, report: &EpochReport) {
-        self.progress.epoch(report);
+        self.live.epoch(report);
+        self.write_events(|events| events.epoch(report));
         // The trainer knows no log; what went wrong with it is told when it has stopped.
         if let Err(error) = self.log.add(report) {
             self.failure = Some(error);

@@ -2,14 +2,18 @@
 
 mod chart;
 mod confusion;
+mod effects;
+mod layers;
 mod picture;
 
 use inception_metrics::Evaluation;
+use inception_train::Recipe;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::effects::Effects;
 use crate::showcase::Showcase;
-use crate::text::percent;
-use chart::{Floor, Line, chart};
+use crate::text::{percent, short};
+use chart::{Chart, Line, Scale};
 pub use confusion::confused;
 pub use picture::data_uri;
 
@@ -29,6 +33,12 @@ pub struct Report<'a> {
     pub labels: Vec<String>,
     /// What the model does on the test pictures, if there are any.
     pub showcase: Option<&'a Showcase>,
+    /// How it was trained.
+    pub recipe: &'a Recipe,
+    /// Steps of the run.
+    pub steps: u64,
+    /// What the recipe's parts did.
+    pub effects: &'a Effects,
 }
 
 /// One epoch's figures.
@@ -41,6 +51,8 @@ pub struct Epoch {
     pub test_top1: f64,
     pub learning_rate: f64,
     pub pictures_per_second: f64,
+    pub gradient_norm: f64,
+    pub clipped: f64,
 }
 
 /// A picture and what the network says of it.
@@ -73,6 +85,8 @@ impl Report<'_> {
                     main {
                         section { h2 { "How it learned" } (self.curves()) }
                         @if let Some(showcase) = self.showcase { (self.showcase(showcase)) }
+                        (self.parts_of_the_recipe())
+                        (layers::section(&self.effects.layers, self.last_rate()))
                         section { h2 { "The run" } (self.facts()) }
                     }
                 }
@@ -91,21 +105,38 @@ impl Report<'_> {
         }
     }
 
+    fn last_rate(&self) -> f64 {
+        self.history.last().map_or(0.0, |epoch| epoch.learning_rate)
+    }
+
     fn curves(&self) -> Markup {
-        let values = |of: fn(&Epoch) -> f64| self.history.iter().map(of).collect::<Vec<f64>>();
-        let line = |name, class, of| Line { name, class, values: values(of) };
+        let line = |name, class, of: fn(&Epoch) -> f64| {
+            let values = self.history.iter().enumerate();
+            Line { name, class, points: values.map(|(i, e)| ((i + 1) as f64, of(e))).collect() }
+        };
         let loss =
             [line("training", "train", |e| e.train_loss), line("test", "test", |e| e.test_loss)];
         let top1 =
             [line("training", "train", |e| e.train_top1), line("test", "test", |e| e.test_top1)];
         let rate = [line("", "rate", |e| e.learning_rate)];
         let speed = [line("", "speed", |e| e.pictures_per_second)];
+        let chart = |title, lines: &[Line], scale, value: &dyn Fn(f64) -> String| {
+            Chart {
+                title,
+                lines,
+                scale,
+                value,
+                place: &|x| format!("epoch {x}"),
+                last_values: true,
+            }
+            .draw()
+        };
         html! {
             div.charts {
-                (chart("Accuracy", &top1, Floor::Smallest, |v| format!("{} %", (v * 1e3).round() / 10.0)))
-                (chart("Loss", &loss, Floor::Smallest, |v| format!("{}", (v * 1e3).round() / 1e3)))
-                (chart("Learning rate", &rate, Floor::Zero, short_number))
-                (chart("Pictures per second", &speed, Floor::Zero, |v| format!("{v:.0}")))
+                (chart("Accuracy", &top1, Scale::FromSmallest, &|v| format!("{} %", (v * 1e3).round() / 10.0)))
+                (chart("Loss", &loss, Scale::FromSmallest, &|v| format!("{}", (v * 1e3).round() / 1e3)))
+                (chart("Learning rate", &rate, Scale::FromZero, &short))
+                (chart("Pictures per second", &speed, Scale::FromZero, &|v| format!("{v:.0}")))
             }
             p.note {
                 "Training figures are taken along the way: on augmented pictures, with dropout, while "
@@ -116,7 +147,7 @@ impl Report<'_> {
     }
 
     fn showcase(&self, showcase: &Showcase) -> Markup {
-        let Showcase { evaluation, examples, mistakes } = showcase;
+        let Showcase { evaluation, examples, mistakes, .. } = showcase;
         html! {
             section {
                 h2 { "What it takes for what" }
@@ -218,18 +249,4 @@ fn bar(share: f64, right: bool) -> Markup {
                 style={ "width:" (format!("{:.1}", 100.0 * share.clamp(0.0, 1.0))) "%" } {}
         }
     }
-}
-
-/// `0.045`, `2.5e-5`: as short as its size allows.
-fn short_number(value: f64) -> String {
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    let power = value.abs().log10().floor();
-    if power < -4.0 {
-        let text = format!("{value:.1e}");
-        return text.replace(".0e", "e");
-    }
-    let digits = 10f64.powf(2.0 - power);
-    format!("{}", (value * digits).round() / digits)
 }

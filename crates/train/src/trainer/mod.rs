@@ -22,9 +22,11 @@ use crate::{Origin, Recipe, TrainError, diagnosis};
 mod epoch;
 mod norm;
 mod session;
+mod statistics;
 mod step;
 
 use session::Session;
+pub use statistics::LayerStatistics;
 
 /// The run's state, in its folder.
 pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
@@ -155,6 +157,7 @@ impl Trainer {
             // The checkpoint comes last: it never claims an epoch whose model is not there.
             self.model().save(&session.options.folder.join(MODEL_FILE))?;
             self.save_checkpoint(&session.checkpoint())?;
+            session.observer.weights(self.training.weights(), self.training.gradients());
             session.observer.epoch(&self.run.history[self.run.history.len() - 1]);
         }
         Ok(Ended { finished: true, run: self.run })

@@ -3,7 +3,7 @@
 use super::Trainer;
 use super::session::Session;
 use crate::TrainError;
-use crate::statistics::{self, Observed};
+use crate::running_statistics::{self, Observed};
 
 impl Trainer {
     fn observed(&self) -> Observed<'_> {
@@ -34,7 +34,7 @@ impl Trainer {
     ) -> Result<(), TrainError> {
         let recipe = &self.run.recipe;
         if session.gap_told
-            || !statistics::is_compared(epoch, recipe.epochs)
+            || !running_statistics::is_compared(epoch, recipe.epochs)
             || !self.observed().any()
         {
             return Ok(());

@@ -50,7 +50,9 @@ impl Trainer {
         }
         let gradient_norm = self.update(learning_rate)?;
         let objective = objective / pictures as f64;
-        Ok(Some(StepFigures { objective, gradient_norm, learning_rate }))
+        let clipped = self.run.recipe.clip_norm.is_some_and(|limit| gradient_norm > limit);
+        let run_step = self.run.steps;
+        Ok(Some(StepFigures { objective, gradient_norm, clipped, learning_rate, run_step }))
     }
 
     /// The loss that is made smaller, its gradient left in the engine; `part` is the batch's
@@ -114,7 +116,7 @@ impl Trainer {
 }
 
 /// Another for each batch, and for neighbouring seeds (splitmix64's finaliser).
-fn dropout_seed(seed: u32, batch: u64) -> u64 {
+pub(super) fn dropout_seed(seed: u32, batch: u64) -> u64 {
     let mut z = (u64::from(seed) << 32 ^ batch).wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
