@@ -8,7 +8,6 @@
 #[path = "common/formula.rs"]
 mod formula;
 
-use inception_engine::NormMode;
 use inception_engine::reference::{Mode, Pass, Reference};
 use inception_kernels::reference::Tensor;
 use inception_net::graph::{Graph, Op, PoolWindows, Shape};
