@@ -143,8 +143,7 @@ fn a_model_file_can_be_started_from() {
     assert!(log["train_top1"].as_f64().unwrap() > 0.8, "it began from nothing: {log}");
     fs::rename(place.path("photos/red"), place.path("photos/pink")).unwrap();
     let again = [&arguments[..7], &["c"]].concat();
-    place.run(&again).fails().says(&["pink", "red"]);
-    assert!(!place.path("c").exists(), "a run that cannot begin left a folder");
+    place.run(&again).succeeds().says(&["head replaced: 3 other classes"]);
 }
 
 #[test]

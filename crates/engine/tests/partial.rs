@@ -44,7 +44,7 @@ fn frozen_layers_have_no_gradient_and_the_others_the_same_bits() {
         let all = LayerMode { trained: true, norm: NormMode::Frozen };
         let whole = step(&graph, &vec![all; graph.layers.len()], &values);
         let lower = |id: usize, _: &str| id < half;
-        let scattered = |id: usize, _: &str| id % 3 != 0;
+        let scattered = |id: usize, _: &str| !id.is_multiple_of(3);
         for (which, frozen) in
             [("lower", &lower as &dyn Fn(usize, &str) -> bool), ("scattered", &scattered)]
         {

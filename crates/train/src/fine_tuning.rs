@@ -170,7 +170,8 @@ pub(crate) fn with_all_before(graph: &Graph, layers: Vec<LayerId>, marked: &mut 
 
 /// The layers from which on a picture's way to these heads can change in training: those that
 /// never do (nothing trained, dropped or normalised by the batch comes before) and are read by
-/// some that may, or are heads themselves. `[0]`, the picture, where all may change.
+/// some that may, or are heads themselves. `[0]`, the picture, where all may change. What pools and
+/// their like make of such layers is left out: it is quickly made again.
 pub(crate) fn border(graph: &Graph, modes: &[LayerMode], heads: &[LayerId]) -> Vec<LayerId> {
     let mut needed = vec![false; graph.layers.len()];
     with_all_before(graph, heads.to_vec(), &mut needed);
@@ -195,7 +196,10 @@ pub(crate) fn border(graph: &Graph, modes: &[LayerMode], heads: &[LayerId]) -> V
     let mut border: Vec<LayerId> = read.filter(|&id| constant[id]).collect();
     border.sort_unstable();
     border.dedup();
-    border
+    let made_of = |id: LayerId| &graph.layers[id].inputs;
+    let quick = |id: LayerId| graph.layer_parameters(id).is_empty() && !made_of(id).is_empty();
+    let again = |id| quick(id) && made_of(id).iter().all(|input| border.contains(input));
+    border.iter().copied().filter(|&id| !again(id)).collect()
 }
 
 #[cfg(test)]
@@ -289,6 +293,10 @@ mod tests {
         // Dropout comes after the features.
         assert_eq!(names(head_only.clone(), &heads[2..]), ["pool5"]);
         assert_eq!(names(head_only.clone(), &heads), ["aux1.fc1", "aux2.fc1", "pool5"]);
+        let until = Some("inception_4e".to_owned());
+        let until = FineTuning { freeze_until: until, ..FineTuning::default() };
+        // The pool in 5a's last branch reads what the others read.
+        assert_eq!(names(until, &heads[2..]), ["pool4"]);
         let moving = FineTuning { frozen_batch_norm: FrozenBatchNorm::None, ..head_only };
         assert_eq!(names(moving, &heads), ["input"]);
         assert_eq!(names(FineTuning::default(), &heads), ["input"]);

@@ -162,8 +162,10 @@ fn notes(spec: &str, start: &Start) -> Vec<String> {
     if !network::is_model_file(Path::new(spec)) {
         return Vec::new();
     }
+    let classes = start.model.net.classes;
     let head = match start.replaced {
-        Some(classes) => format!("head replaced: {classes} → {} classes", start.model.net.classes),
+        Some(before) if before == classes => format!("head replaced: {classes} other classes"),
+        Some(before) => format!("head replaced: {before} → {classes} classes"),
         None => "head kept: it has these classes".to_owned(),
     };
     let mut notes = vec![format!("{spec}; {head}")];
