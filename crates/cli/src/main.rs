@@ -26,8 +26,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use commands::{
-    bench, completions, diff, eval, explain_plan, export, import, networks, predict, pull, summary,
-    train, tune,
+    advise, bench, completions, diff, eval, explain_plan, export, import, networks, predict, pull,
+    summary, train, tune,
 };
 
 /// Trains, uses and shows networks of the Inception family, on the CPU.
@@ -59,6 +59,7 @@ enum Command {
     Export(export::Args),
     Pull(pull::Args),
     Summary(summary::Args),
+    Advise(advise::Args),
     Diff(diff::Args),
     Networks(networks::Args),
     Bench(bench::Args),
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Pull(args) => pull::run(&args),
         Command::Summary(args) => summary::run(&args),
+        Command::Advise(args) => advise::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Networks(args) => networks::run(&args),
         Command::Bench(args) => bench::run(&args),
