@@ -15,6 +15,27 @@ pub fn add_weight_decay(weights: &Weights, gradients: &mut [Vec<f32>], decay: f6
     }
 }
 
+/// Adds a batch's mean gradient, times its number of pictures, to the sums, which are made where
+/// there are none yet.
+pub(crate) fn accumulate(sums: &mut Vec<Vec<f32>>, gradients: &[Vec<f32>], pictures: usize) {
+    let weight = pictures as f32;
+    sums.resize_with(gradients.len(), Vec::new);
+    for (sum, gradient) in sums.iter_mut().zip(gradients) {
+        sum.resize(gradient.len(), 0.0);
+        sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += weight * g);
+    }
+}
+
+/// Turns the sums over so many pictures into their mean and leaves zeros behind.
+pub(crate) fn take_mean(sums: &mut [Vec<f32>], pictures: usize, gradients: &mut [Vec<f32>]) {
+    let share = 1.0 / pictures as f32;
+    for (sum, gradient) in sums.iter_mut().zip(gradients) {
+        for (sum, g) in sum.iter_mut().zip(gradient) {
+            *g = share * std::mem::take(sum);
+        }
+    }
+}
+
 /// Length of all gradients taken as one vector; not finite if any of them is not.
 pub fn global_norm(gradients: &[Vec<f32>]) -> f64 {
     gradients.iter().map(|gradient| sum_of_squares(gradient)).sum::<f64>().sqrt()

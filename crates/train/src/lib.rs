@@ -33,6 +33,6 @@ pub use loss::{HeadLoss, Targets, softmax_cross_entropy};
 pub use optimizer::{Optimizer, Rule, Slot};
 pub use predictor::{Answer, Predictor};
 pub use recipe::Recipe;
-pub use report::{EpochReport, Observer, StepReport};
+pub use report::{EpochReport, Observer, StepReport, Tally};
 pub use schedule::{Decay, Schedule};
 pub use trainer::{CHECKPOINT_FILE, Ended, MODEL_FILE, RunOptions, Trainer, untrained};

@@ -15,6 +15,10 @@ pub struct Recipe {
     pub epochs: usize,
     /// Pictures in a step.
     pub batch: usize,
+    /// Batches whose gradients make one step, so that a step can have more pictures than memory
+    /// holds. Batch norm still sees each batch alone.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub accumulate: usize,
     /// Decides the order of the pictures, their augmentation and what dropout drops.
     #[serde(default)]
     pub seed: u32,
@@ -41,6 +45,14 @@ pub struct Recipe {
     pub augmentation: Option<Augmentation>,
 }
 
+fn one() -> usize {
+    1
+}
+
+fn is_one(number: &usize) -> bool {
+    *number == 1
+}
+
 impl Default for Recipe {
     /// For a folder of some hundreds to some ten thousand photographs and a network that starts
     /// from nothing.
@@ -48,6 +60,7 @@ impl Default for Recipe {
         Self {
             epochs: 60,
             batch: 32,
+            accumulate: 1,
             seed: 0,
             label_smoothing: 0.1,
             weight_decay: 4e-5,
@@ -112,6 +125,7 @@ impl Recipe {
         };
         let fault = zero("epochs", self.epochs)
             .or_else(|| zero("batch", self.batch))
+            .or_else(|| zero("accumulate", self.accumulate))
             .or_else(|| not_below_one("label_smoothing", self.label_smoothing))
             .or_else(|| not_below_one("weight_decay", self.weight_decay))
             .or_else(|| not_below_one("average_decay", self.average_decay.unwrap_or(0.0)))
