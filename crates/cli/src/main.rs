@@ -1,6 +1,7 @@
 //! The `inception` command: parses, runs, and turns what went wrong into one message and an exit
 //! code. It is the only crate that prints.
 
+mod ablation;
 mod blacklist;
 mod commands;
 mod data;
@@ -26,8 +27,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use commands::{
-    advise, bench, completions, diff, eval, explain_plan, export, import, networks, predict, pull,
-    summary, train, tune,
+    ablate, advise, bench, completions, diff, eval, explain_plan, export, import, networks,
+    predict, pull, summary, train, tune,
 };
 
 /// Trains, uses and shows networks of the Inception family, on the CPU.
@@ -60,6 +61,7 @@ enum Command {
     Pull(pull::Args),
     Summary(summary::Args),
     Advise(advise::Args),
+    Ablate(ablate::Args),
     Diff(diff::Args),
     Networks(networks::Args),
     Bench(bench::Args),
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Command::Pull(args) => pull::run(&args),
         Command::Summary(args) => summary::run(&args),
         Command::Advise(args) => advise::run(&args),
+        Command::Ablate(args) => ablate::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Networks(args) => networks::run(&args),
         Command::Bench(args) => bench::run(&args),

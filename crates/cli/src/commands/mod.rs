@@ -1,5 +1,6 @@
 //! One file for each subcommand.
 
+pub mod ablate;
 pub mod advise;
 pub mod bench;
 pub mod completions;

@@ -218,7 +218,7 @@ fn position(run: &Run) -> String {
 }
 
 /// A flag that Ctrl-C sets; the second Ctrl-C ends the program at once.
-fn stop_on_interrupt() -> Result<&'static AtomicBool> {
+pub fn stop_on_interrupt() -> Result<&'static AtomicBool> {
     static STOP: AtomicBool = AtomicBool::new(false);
     ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {

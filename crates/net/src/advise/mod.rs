@@ -10,7 +10,7 @@ mod reduction;
 mod rewrite;
 mod rules;
 
-pub use rewrite::{Rewrite, replace};
+pub use rewrite::Rewrite;
 
 use std::collections::HashSet;
 

@@ -83,7 +83,7 @@ impl Rewrite {
 ///
 /// # Errors
 /// If there is no such convolution on the main path, or it cannot be replaced.
-pub fn replace(
+fn replace(
     net: &Net,
     full: &str,
     mut steps: impl FnMut(&Conv) -> Option<Series>,
