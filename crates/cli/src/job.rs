@@ -135,7 +135,7 @@ pub enum Optimizer {
 
 impl Optimizer {
     /// Changes a recipe of the other kind to this one, with a learning rate that suits it.
-    fn put_into(self, recipe: &mut Recipe) {
+    pub fn put_into(self, recipe: &mut Recipe) {
         let usual = match self {
             Self::Rmsprop => Recipe::default(),
             Self::Sgd => Recipe::small(),

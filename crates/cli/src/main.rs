@@ -1,6 +1,7 @@
 //! The `inception` command: parses, runs, and turns what went wrong into one message and an exit
 //! code. It is the only crate that prints.
 
+mod ablation;
 mod blacklist;
 mod commands;
 mod data;
@@ -30,8 +31,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use commands::{
-    bench, completions, diff, eval, explain_plan, export, import, networks, predict, pull, summary,
-    train, tune,
+    ablate, advise, bench, completions, diff, eval, explain_plan, export, import, networks,
+    predict, pull, summary, train, tune,
 };
 
 /// Trains, uses and shows networks of the Inception family, on the CPU.
@@ -64,6 +65,8 @@ enum Command {
     Pull(pull::Args),
     Data(commands::data::Args),
     Summary(summary::Args),
+    Advise(advise::Args),
+    Ablate(ablate::Args),
     Diff(diff::Args),
     Networks(networks::Args),
     Bench(bench::Args),
@@ -83,6 +86,8 @@ fn main() -> ExitCode {
         Command::Pull(args) => pull::run(&args),
         Command::Data(args) => commands::data::run(&args),
         Command::Summary(args) => summary::run(&args),
+        Command::Advise(args) => advise::run(&args),
+        Command::Ablate(args) => ablate::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Networks(args) => networks::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -2,6 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::output;
 use crate::text::grouped;
 
 /// Shows how much of something is done on standard error, where that is a terminal.
@@ -63,6 +64,14 @@ impl Progress {
     /// While so many of something are done.
     pub fn doing(&mut self, what: &str, things: &str, done: usize, of: usize) {
         self.show(what.to_owned(), format!("{done}/{of} {things}"), done, of);
+    }
+
+    /// A line that stays.
+    pub fn line(&self, text: &str) {
+        match self.0.is_hidden() {
+            true => output::note(text),
+            false => self.0.println(text),
+        }
     }
 
     fn show(&self, prefix: String, message: String, done: usize, of: usize) {

@@ -53,6 +53,7 @@
 //! # Ok::<(), inception_net::NetError>(())
 //! ```
 
+pub mod advise;
 mod build;
 pub mod compare;
 mod cost;

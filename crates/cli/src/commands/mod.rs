@@ -1,5 +1,7 @@
 //! One file for each subcommand.
 
+pub mod ablate;
+pub mod advise;
 pub mod bench;
 pub mod completions;
 pub mod data;

@@ -266,7 +266,7 @@ fn introduce_frozen(recipe: &Recipe, graph: &Graph) {
 }
 
 /// A flag that Ctrl-C sets; the second Ctrl-C ends the program at once.
-fn stop_on_interrupt(tell: impl Fn(&str) + Send + 'static) -> Result<&'static AtomicBool> {
+pub fn stop_on_interrupt(tell: impl Fn(&str) + Send + 'static) -> Result<&'static AtomicBool> {
     static STOP: AtomicBool = AtomicBool::new(false);
     ctrlc::set_handler(move || {
         if STOP.swap(true, Ordering::Relaxed) {
