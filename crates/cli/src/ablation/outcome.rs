@@ -45,11 +45,11 @@ pub struct Difference {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// The interval lies on the claimed side of zero; for a claim of no gain: not above zero.
+    /// The interval lies on the claimed side of zero; for a claim of no gain: all below 1 %.
     AsThePaper,
     /// The interval lies on the other side.
     Against,
-    /// The interval holds zero, or there is none.
+    /// The interval holds zero (for a claim of no gain: reaches 1 %), or there is none.
     Undecided,
 }
 
@@ -88,6 +88,9 @@ pub fn outcomes(arms: &[Arm], runs: &[Runs]) -> Vec<Outcome> {
     arms.iter().zip(runs).map(outcome).collect()
 }
 
+/// A claim of no gain holds where the interval ends below one picture in a hundred.
+const GAIN: f64 = 0.01;
+
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
@@ -114,7 +117,7 @@ fn difference(from: &'static str, claim: Claim, own: &[f64], other: &[f64]) -> D
         (Some(interval), Claim::Worse) if mean < -interval => Verdict::AsThePaper,
         (Some(interval), Claim::Worse) if mean > interval => Verdict::Against,
         (Some(interval), Claim::NoBetter) if mean > interval => Verdict::Against,
-        (Some(_), Claim::NoBetter) if mean <= 0.0 => Verdict::AsThePaper,
+        (Some(interval), Claim::NoBetter) if mean + interval < GAIN => Verdict::AsThePaper,
         _ => Verdict::Undecided,
     };
     Difference { from, mean, interval, verdict }

@@ -11,7 +11,7 @@ const WIDTH: f64 = 960.0;
 const ROW: f64 = 34.0;
 const TOP: f64 = 74.0;
 /// Left and right end of the axis.
-const AXIS: (f64, f64) = (300.0, 660.0);
+const AXIS: (f64, f64) = (330.0, 660.0);
 
 const STYLE: &str = "\
 text { font: 13px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif; fill: #16191d }
@@ -23,7 +23,7 @@ text { font: 13px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif; fill
 .spread { stroke: #2563eb; stroke-width: 6; stroke-linecap: round; opacity: .25 }
 .mean { stroke: #2563eb; stroke-width: 2.5 }
 .dot { fill: #2563eb }
-.as { fill: #15803d } .against { fill: #c2410c }";
+.as { fill: #15803d; font-size: 12px } .against { fill: #c2410c; font-size: 12px }";
 
 /// The picture; `title` says of which pictures, `below` how many seeds.
 pub fn svg(title: &str, below: &str, outcomes: &[Outcome]) -> String {

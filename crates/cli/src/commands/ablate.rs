@@ -87,7 +87,7 @@ from `reference` in one thing: linear, 5x5, nxn, pool-before, pool-after, no-aux
 inception-v3-small with one thing changed; each run is a folder as `inception train` makes it.
 
 `spread` is the standard deviation over the seeds, `difference` that of the means with its 95 %
-interval, in per cent of the test pictures. Of twelve such intervals one may well miss.";
+interval, in per cent of the test pictures. Of ten such intervals one may well miss.";
 
 /// The longest side where none is asked for: networks for small pictures.
 const MOST_PIXELS: usize = 64;
