@@ -9,6 +9,7 @@ mod fail;
 mod hub;
 mod job;
 mod judge;
+mod method;
 mod network;
 mod onnx_runtime;
 mod options;
@@ -26,8 +27,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use commands::{
-    bench, completions, diff, eval, explain_plan, export, import, networks, predict, pull, summary,
-    train, tune,
+    bench, completions, diff, eval, explain_plan, export, import, networks, predict, pull, recipe,
+    summary, train, tune,
 };
 
 /// Trains, uses and shows networks of the Inception family, on the CPU.
@@ -53,6 +54,7 @@ Exit codes: 0 done, 1 something failed, 2 the command line is wrong.";
 #[derive(Subcommand)]
 enum Command {
     Train(Box<train::Args>),
+    Recipe(recipe::Args),
     Predict(predict::Args),
     Eval(eval::Args),
     Import(import::Args),
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Train(args) => train::run(&args),
+        Command::Recipe(args) => recipe::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Import(args) => import::run(&args),

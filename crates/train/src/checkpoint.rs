@@ -14,7 +14,7 @@ use crate::report::EpochReport;
 use crate::{Recipe, TrainError};
 
 /// What the header's `format` entry says in files this version writes.
-const FORMAT: &str = "inception-checkpoint/1";
+const FORMAT: &str = "inception-checkpoint/2";
 
 /// A run between two epochs.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub struct Run {
 /// The tensors' names are the group and the parameter's name.
 const WEIGHTS: &str = "weights/";
 const AVERAGE: &str = "average/";
+/// Header entry with the number of steps that have moved the average.
+const AVERAGED: &str = "averaged";
 
 fn optimizer_group(slot: &str) -> String {
     format!("optimizer.{slot}/")
@@ -81,7 +83,8 @@ impl Checkpoint {
         let run: Run = file.header_json("run").map_err(unreadable)?;
         run.recipe.check().map_err(|error| fault(error.to_string()))?;
         let graph = run.net.graph().map_err(|error| fault(error.to_string()))?;
-        Groups::new(file).checkpoint(run, &graph).map_err(fault)
+        let averaged = file.header(AVERAGED).ok().and_then(|count| count.parse().ok());
+        Groups::new(file).checkpoint(run, averaged, &graph).map_err(fault)
     }
 }
 
@@ -94,8 +97,11 @@ pub(crate) fn write(
     optimizer: &Optimizer,
 ) -> Result<(), TrainError> {
     let run = serde_json::to_string(run).expect("a run is plain data");
-    let header =
+    let mut header =
         BTreeMap::from([("format".to_owned(), FORMAT.to_owned()), ("run".to_owned(), run)]);
+    if let Some(average) = average {
+        header.insert(AVERAGED.to_owned(), average.count().to_string());
+    }
     let mut tensors: Vec<(String, &[usize], &[f32])> = Vec::new();
     let mut add = |group: &str, place: usize, values| {
         let parameter = &weights.tensors()[place].parameter;
@@ -131,10 +137,19 @@ impl Groups {
     }
 
     /// Fails with what does not fit.
-    fn checkpoint(mut self, run: Run, graph: &Graph) -> Result<Checkpoint, String> {
+    fn checkpoint(
+        mut self,
+        run: Run,
+        averaged: Option<u64>,
+        graph: &Graph,
+    ) -> Result<Checkpoint, String> {
         let weights = self.weights(WEIGHTS, graph)?;
-        let average = match run.recipe.average_decay {
-            Some(decay) => Some(Average::new(decay, self.weights(AVERAGE, graph)?)),
+        let average = match run.recipe.average {
+            Some(how) => {
+                let weights = self.weights(AVERAGE, graph)?;
+                let count = averaged.ok_or("its header does not count the average's steps")?;
+                Some(Average::restored(how, weights, count))
+            }
             None => None,
         };
         let mut optimizer = Optimizer::new(run.recipe.optimizer.clone(), &weights);

@@ -8,30 +8,38 @@
 
 mod average;
 mod checkpoint;
+mod class_weights;
 mod diagnosis;
+mod early_stopping;
 mod ensemble;
 mod error;
 mod gradient;
 mod loss;
 mod optimizer;
+mod parallel;
 mod predictor;
+mod preset;
 mod recipe;
 mod report;
 mod schedule;
+mod setting;
 mod trainer;
 
 #[cfg(test)]
 mod tiny;
 
-pub use average::Average;
+pub use average::{Average, Averaging};
 pub use checkpoint::{Checkpoint, Run};
+pub use class_weights::{ClassWeights, WeightRule};
 pub use diagnosis::Origin;
+pub use early_stopping::{EarlyStopping, Metric};
 pub use ensemble::Ensemble;
 pub use error::TrainError;
-pub use gradient::{add_weight_decay, clip, global_norm};
-pub use loss::{HeadLoss, Targets, softmax_cross_entropy};
-pub use optimizer::{Optimizer, Rule, Slot};
+pub use gradient::{accumulate, add_weight_decay, clip_norm, clip_value, global_norm, scale};
+pub use loss::{Answers, Criterion, Distillation, HeadLoss, SmoothingOver, Targets};
+pub use optimizer::{Optimizer, Rule, Slot, Step};
 pub use predictor::{Answer, Predictor};
+pub use preset::Preset;
 pub use recipe::Recipe;
 pub use report::{EpochReport, Observer, StepReport};
 pub use schedule::{Decay, Schedule};

@@ -14,8 +14,8 @@ use inception_net::graph::Graph;
 
 use crate::average::Average;
 use crate::checkpoint::{self, Checkpoint, Run};
-use crate::loss::{HeadLoss, Targets, softmax_cross_entropy};
-use crate::optimizer::Optimizer;
+use crate::loss::{Answers, Criterion, HeadLoss, Targets};
+use crate::optimizer::{Optimizer, Step};
 use crate::predictor::{self, Predictor};
 use crate::report::{Observer, StepFigures, Tally};
 use crate::{Origin, Recipe, TrainError, diagnosis, gradient};
@@ -92,7 +92,7 @@ impl Trainer {
     pub fn new(model: Model, recipe: Recipe, cpu: Arc<Cpu>) -> Result<Self, TrainError> {
         recipe.check()?;
         let Model { net, weights, labels, .. } = model;
-        let average = recipe.average_decay.map(|decay| Average::new(decay, weights.clone()));
+        let average = recipe.average.map(|how| Average::new(how, weights.clone()));
         let optimizer = Optimizer::new(recipe.optimizer.clone(), &weights);
         let run = Run { net, labels, recipe, steps: 0, history: Vec::new() };
         Self::resume(Checkpoint { run, weights, average, optimizer }, cpu)
@@ -106,7 +106,8 @@ impl Trainer {
     pub fn resume(checkpoint: Checkpoint, cpu: Arc<Cpu>) -> Result<Self, TrainError> {
         let Checkpoint { run, weights, average, optimizer } = checkpoint;
         run.recipe.check()?;
-        let graph = run.net.graph()?;
+        let mut graph = run.net.graph()?;
+        run.recipe.adjust(&mut graph);
         let training = Training::new(&graph, weights, Arc::clone(&cpu), NormMode::Batch)?;
         Ok(Self { cpu, graph, run, training, average, optimizer })
     }
@@ -196,14 +197,16 @@ impl Trainer {
             }
             let Some(batch) = loader.next() else { break };
             let done = epoch as f64 + tally.steps as f64 / steps as f64;
-            rate = self.run.recipe.schedule.at(done, epochs as f64);
-            let figures = match self.step(&batch, rate, &mut tally.evaluation) {
-                Ok(figures) => figures,
-                Err(Broken::Error(error)) => return Err(error),
-                Err(Broken::NotFinite(origin)) => {
-                    return Err(session.not_finite(epoch + 1, rate, tally.steps + 1, origin));
-                }
-            };
+            rate = self.run.recipe.learning_rate(done);
+            let share = done / epochs as f64;
+            let figures =
+                match self.step(&batch, &session.criterion, (rate, share), &mut tally.evaluation) {
+                    Ok(figures) => figures,
+                    Err(Broken::Error(error)) => return Err(error),
+                    Err(Broken::NotFinite(origin)) => {
+                        return Err(session.not_finite(epoch + 1, rate, tally.steps + 1, origin));
+                    }
+                };
             tally.add(&figures);
             session.tell_skipped(Part::Train, &loader, &mut told);
             let report = tally.step_report(&figures, (epoch + 1, epochs), steps);
@@ -223,17 +226,19 @@ impl Trainer {
         }
     }
 
-    /// One batch forward and back, and the weights moved.
+    /// One batch forward and back, and the weights moved. The step begins after this share of the
+    /// run.
     fn step(
         &mut self,
         batch: &Batch,
-        learning_rate: f64,
+        criterion: &Criterion,
+        (learning_rate, share): (f64, f64),
         evaluation: &mut Evaluation,
     ) -> Result<StepFigures, Broken> {
         let recipe = &self.run.recipe;
         let seed = dropout_seed(recipe.seed, self.run.steps);
         let logits = self.training.forward(&batch.pictures, seed)?;
-        let heads = self.losses(&logits, &batch.labels);
+        let heads = self.losses(criterion, &logits, &batch.labels);
         let weights = self.graph.heads.iter().map(|head| f64::from(head.loss_weight));
         let objective: f64 = weights.zip(&heads).map(|(weight, head)| weight * head.loss).sum();
         if !objective.is_finite() {
@@ -245,17 +250,25 @@ impl Trainer {
         let gradients: Vec<Vec<f32>> = heads.into_iter().map(|head| head.gradient).collect();
         self.training.backward(&gradients)?;
         let (weights, gradients) = self.training.weights_and_gradients();
-        gradient::add_weight_decay(weights, gradients, recipe.weight_decay);
-        let gradient_norm = gradient::global_norm(gradients);
+        let cpu = &*self.cpu;
+        if !recipe.optimizer.decouples_weight_decay() {
+            gradient::add_weight_decay(cpu, weights, gradients, recipe.weight_decay);
+        }
+        if let Some(limit) = recipe.clip_value {
+            gradient::clip_value(cpu, gradients, limit);
+        }
+        let gradient_norm = gradient::global_norm(cpu, gradients);
         if !gradient_norm.is_finite() {
             return Err(Broken::NotFinite(diagnosis::in_gradients(weights, gradients)));
         }
         if let Some(limit) = recipe.clip_norm {
-            gradient::clip(gradients, gradient_norm, limit);
+            gradient::clip_norm(cpu, gradients, gradient_norm, limit);
         }
-        self.optimizer.step(weights, gradients, learning_rate);
+        let (weight_decay, before) = (recipe.weight_decay, self.run.steps);
+        let step = Step { rate: learning_rate, weight_decay, before };
+        self.optimizer.step(cpu, weights, gradients, step);
         if let Some(average) = &mut self.average {
-            average.update(weights, self.run.steps);
+            average.update(cpu, weights, share);
         }
         self.run.steps += 1;
         let main = logits.last().expect("a network has a main head");
@@ -264,14 +277,18 @@ impl Trainer {
         Ok(StepFigures { objective, gradient_norm, learning_rate })
     }
 
-    fn losses(&self, logits: &[Vec<f32>], labels: &[usize]) -> Vec<HeadLoss> {
-        let (classes, smoothing) = (self.run.net.classes, self.run.recipe.label_smoothing);
-        let targets = Targets::Classes(labels);
+    fn losses(
+        &self,
+        criterion: &Criterion,
+        logits: &[Vec<f32>],
+        labels: &[usize],
+    ) -> Vec<HeadLoss> {
+        let (classes, targets) = (self.run.net.classes, Targets::Classes(labels));
         let heads = self.graph.heads.iter().zip(logits);
         heads
             .map(|(head, logits)| {
-                let weight = f64::from(head.loss_weight);
-                softmax_cross_entropy(logits, classes, targets, smoothing, weight)
+                let answers = Answers { logits, classes, targets, teacher: None };
+                criterion.loss(answers, f64::from(head.loss_weight))
             })
             .collect()
     }
@@ -307,6 +324,8 @@ impl Trainer {
 struct Session<'a> {
     train: Arc<Pipeline>,
     test: Option<Arc<Pipeline>>,
+    /// What answers are judged by.
+    criterion: Criterion,
     options: RunOptions<'a>,
     observer: &'a mut dyn Observer,
     /// Pictures that the observer knows to be unreadable.
@@ -342,7 +361,12 @@ impl<'a> Session<'a> {
             true => None,
             false => Some(pipeline(data.test.clone(), None, TEST_CACHE)?),
         };
-        let session = Self { train, test, options, observer, told: HashSet::new() };
+        let labels = data.train.iter().map(|sample| sample.label);
+        let class_weights = run.recipe.class_weights.as_ref();
+        let class_weights = class_weights.map(|weights| weights.of(labels, run.net.classes));
+        let class_weights = class_weights.transpose().map_err(TrainError::Recipe)?;
+        let criterion = run.recipe.criterion(class_weights.unwrap_or_default());
+        let session = Self { train, test, criterion, options, observer, told: HashSet::new() };
         trainer.save_checkpoint(&session.checkpoint())?;
         Ok(session)
     }

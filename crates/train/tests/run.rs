@@ -10,7 +10,8 @@ use inception_image::Sample;
 use inception_image::dataset::Source;
 use inception_model::Model;
 use inception_train::{
-    CHECKPOINT_FILE, Checkpoint, MODEL_FILE, Origin, Predictor, Recipe, TrainError, Trainer,
+    Averaging, CHECKPOINT_FILE, Checkpoint, MODEL_FILE, Origin, Predictor, Recipe, Rule,
+    TrainError, Trainer,
 };
 use tempfile::tempdir;
 
@@ -47,7 +48,7 @@ fn learns_and_says_how() {
     let step = &witness.steps[8];
     assert_eq!((step.epoch, step.epochs, step.step, step.steps), (2, 16, 3, 6));
     let rates: Vec<f64> = witness.steps.iter().map(|step| step.learning_rate).collect();
-    assert_eq!(rates[8], recipe(16).schedule.at(1.0 + 2.0 / 6.0, 16.0));
+    assert_eq!(rates[8], recipe(16).learning_rate(1.0 + 2.0 / 6.0));
 
     // What is saved is what was evaluated.
     let model = Model::load(&folder.path().join(MODEL_FILE)).unwrap();
@@ -104,7 +105,7 @@ fn a_run_stopped_within_an_epoch_goes_on_from_its_start() {
 
 #[test]
 fn without_average_the_weights_themselves_are_saved() {
-    let (checkpoint, model) = outcome(&Recipe { average_decay: None, ..recipe(1) }, 1, 1);
+    let (checkpoint, model) = outcome(&Recipe { average: None, ..recipe(1) }, 1, 1);
     assert!(checkpoint.average.is_none());
     assert_eq!(model.weights, checkpoint.weights);
 }
@@ -132,7 +133,7 @@ fn numbers_that_blow_up_stop_the_run_and_keep_the_checkpoint() {
 fn a_test_loss_that_blows_up_is_no_epoch() {
     let folder = tempdir().unwrap();
     // One step: its weights are finite, and only the test pictures show what they do.
-    let mut recipe = Recipe { batch: 102, average_decay: None, ..recipe(1) };
+    let mut recipe = Recipe { batch: 102, average: None, ..recipe(1) };
     recipe.schedule.learning_rate = 1e30;
     recipe.schedule.warmup_epochs = 0.0;
     let trainer = Trainer::new(model(), recipe, cpu(1)).unwrap();
@@ -251,8 +252,8 @@ fn a_file_that_is_no_checkpoint_is_named() {
     assert!(fault().contains("inception-model"), "{}", fault());
     let mut other = good.clone();
     other.run.net.name = "other".into();
-    other.run.recipe.optimizer = inception_train::Rule::Sgd { momentum: 0.5, nesterov: false };
-    other.run.recipe.average_decay = Some(0.5);
+    other.run.recipe.optimizer = Rule::Sgd { momentum: 0.5, nesterov: false };
+    other.run.recipe.average = Some(Averaging::Exponential { decay: 0.5 });
     other.average = None;
     other.save(&path).unwrap();
     assert!(fault().contains("average/"), "{}", fault());

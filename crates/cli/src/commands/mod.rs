@@ -10,6 +10,7 @@ pub mod import;
 pub mod networks;
 pub mod predict;
 pub mod pull;
+pub mod recipe;
 pub mod summary;
 pub mod train;
 pub mod tune;

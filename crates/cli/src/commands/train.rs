@@ -18,7 +18,7 @@ use crate::progress::Progress;
 use crate::results::Results;
 use crate::run_folder::{self, Log, Settings};
 use crate::text::{count, grouped, scaled};
-use crate::{data, results};
+use crate::{data, method};
 
 /// Trains a network on a folder of pictures, or on the built-in Fashion-MNIST
 #[derive(clap::Args)]
@@ -37,7 +37,7 @@ pub struct Args {
     /// Goes on with the run in this folder, after its last whole epoch
     #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "out", "dialect", "size",
         "channels", "width", "batch", "learning_rate", "optimizer", "seed", "recipe",
-        "test_fraction", "strict"])]
+        "set", "test_fraction", "strict"])]
     resume: Option<PathBuf>,
     /// Share of each class set aside for testing, where the folder has no split [default: 0.2]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true,
@@ -62,6 +62,8 @@ Examples:
       Yours: photos/cat/…, photos/dog/…; a fifth of them is kept for testing.
   inception train photos/ --model inception-v3 --epochs 100 --batch 16
       The whole network at 299×299; give it thousands of pictures and a night.
+  inception train photos/ --recipe paper --epochs 30 --set label_smoothing=0
+      The v3 paper's method in fewer epochs, with one ingredient left out.
   inception train photos/ --model mine.toml --recipe recipe.toml --out runs/mine
   inception train --resume runs/mine
       Goes on where Ctrl-C or a power cut ended it, to the same bits.
@@ -118,7 +120,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// A new run. Its folder is made last, when all else is known to be in order.
 fn begin(args: &Args, cpu: &Arc<Cpu>) -> Result<Job> {
     // The split hangs on the seed too, which a recipe's file may say.
-    let recipe = args.recipe.file()?;
+    let recipe = args.recipe.named()?;
     let seed = args.recipe.seed.or(recipe.as_ref().map(|recipe| recipe.seed)).unwrap_or(0);
     let test_fraction = args.test_fraction.unwrap_or(OpenOptions::default().test_share);
     let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
@@ -186,10 +188,10 @@ fn introduce(job: &Job, cpu: &Cpu) {
         "training  {} of batches of {}, learning rate {}, seed {}",
         count(recipe.epochs as u64, "epoch"),
         recipe.batch,
-        recipe.schedule.learning_rate,
+        recipe.schedule.largest(recipe.step_pictures()),
         recipe.seed,
     ));
-    output::note(&format!("          {}", results::optimizer(recipe)));
+    output::note(&format!("          {}", method::optimizer(recipe)));
     output::note(&format!("machine   {}, {}", count(cpu.threads() as u64, "thread"), cpu.isa()));
     output::note(&format!("folder    {}", job.folder.display()));
     match history.len() {
