@@ -5,7 +5,7 @@ use std::mem::discriminant;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use inception_engine::Cpu;
 use inception_image::{Dataset, Preprocessor};
 use inception_model::Model;
@@ -212,11 +212,15 @@ pub fn recipe_text(spec: &str) -> Result<RecipeText> {
     Ok(RecipeText { source, text })
 }
 
-/// A trainer at the last whole epoch of the run in a folder. `epochs`, where given, is the new
+/// A trainer where the run in a folder was last saved. `epochs`, where given, is the new
 /// number of them. A run that has all its epochs is one to go on with only if it ended before its
 /// model or report was written; its model then is written here, as no further epoch will.
 pub fn resume(folder: &Path, epochs: Option<usize>, cpu: Arc<Cpu>) -> Result<Trainer> {
-    let mut checkpoint = Checkpoint::load(&folder.join(CHECKPOINT_FILE))?;
+    let path = folder.join(CHECKPOINT_FILE);
+    if !path.exists() {
+        bail!("{} was ended before it began; remove it and start again", folder.display());
+    }
+    let mut checkpoint = Checkpoint::load(&path)?;
     let run = &mut checkpoint.run;
     let done = run.history.len();
     run.recipe.epochs = epochs.unwrap_or(run.recipe.epochs);

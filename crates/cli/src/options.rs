@@ -1,6 +1,7 @@
 //! Options that several commands share.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::Args;
 use inception_engine::Cpu;
@@ -142,6 +143,12 @@ pub fn test_fraction(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "expected a number between 0 and 1".to_owned())
 }
 
+/// A time in seconds, 0 or more.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| "expected a number of seconds, 0 or more".to_owned())
+}
+
 /// How the work is done, never what comes out.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Machine")]
@@ -174,6 +181,14 @@ mod tests {
         assert_eq!(resize("342"), Ok(Resize::Shorter(342)));
         assert_eq!(resize("10x20"), Ok(Resize::Exact { height: 10, width: 20 }));
         assert!(resize("0").is_err() && resize("all").is_err());
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for bad in ["", "-1", "nan", "inf", "1e300", "5 min"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ fn signal(child: &Child, name: &str) {
 }
 
 #[test]
-fn ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on() {
+fn ctrl_c_saves_and_says_how_to_go_on() {
     let place = Place::new();
     let child = started(&place);
     signal(&child, "-INT");
@@ -43,7 +43,7 @@ fn ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on() {
     assert_eq!(ran.code, Some(1), "{}", ran.err);
     let ran = ran.says(&["ending after this step", "train --resume run"]);
     let done = place.text("run/log.jsonl").lines().count();
-    ran.says(&[&format!("stopped; {done} of 1,000,000 epochs")]);
+    ran.says(&[&format!("stopped after {done} epoch"), "of 1,000,000; all of it is in the"]);
     place.run(&["predict", "run/model.safetensors", "photos/red/0.png"]).succeeds();
     let epochs = (done + 1).to_string();
     place.run(&["train", "--resume", "run", "--epochs", &epochs]).succeeds();
@@ -107,4 +107,6 @@ fn what_is_no_run_is_refused() {
     let resume = ["train", "--resume", "run", "--epochs", "2"];
     place.run(&resume).fails().says(&["run/checkpoint.safetensors", "not a readable checkpoint"]);
     place.run(&[&resume[..], &["--batch", "4"]].concat()).misused();
+    std::fs::remove_file(place.path("run/checkpoint.safetensors")).unwrap();
+    place.run(&resume).fails().says(&["run was ended before it began; remove it"]);
 }

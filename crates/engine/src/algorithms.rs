@@ -37,13 +37,7 @@ pub(crate) struct Layer {
 
 impl Algorithms {
     pub(crate) fn choose(&self, layer: &Layer) -> Algorithm {
-        let estimated = || {
-            Algorithm::candidates(&layer.geometry)
-                .into_iter()
-                .map(|algorithm| (cost(layer, algorithm), algorithm))
-                .min_by(|a, b| a.0.total_cmp(&b.0))
-                .map_or(Algorithm::Direct, |(_, algorithm)| algorithm)
-        };
+        let estimated = || layer.cheapest(PICTURES, Algorithm::ERROR_BUDGET);
         match self {
             Algorithms::Precise => Algorithm::Direct,
             Algorithms::Estimated => estimated(),
@@ -65,13 +59,26 @@ impl Layer {
         format!("{kernel}{stride} {}→{} @{}×{}", self.inputs, self.outputs, grid.0, grid.1)
     }
 
+    /// The algorithm of the least estimated cost for so many pictures at a time, among those that
+    /// amplify rounding errors no more than this.
+    pub fn cheapest(&self, pictures: f64, budget: f64) -> Algorithm {
+        Algorithm::candidates(&self.geometry)
+            .into_iter()
+            .filter(|algorithm| {
+                algorithm.amplification(&self.geometry).is_some_and(|a| a <= budget)
+            })
+            .map(|algorithm| (cost(self, algorithm, pictures), algorithm))
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map_or(Algorithm::Direct, |(_, algorithm)| algorithm)
+    }
+
     /// Products for each pair of channels.
     pub fn products(&self, work: &Work) -> usize {
         self.grid.0.div_ceil(work.tile.0) * self.grid.1.div_ceil(work.tile.1) * work.products
     }
 }
 
-/// Pictures that an estimate assumes at a time: between one and [`BATCH`](crate::BATCH), as both
+/// Pictures that an estimate for inference assumes at a time: between one and [`BATCH`](crate::BATCH), as both
 /// are wanted fast.
 const PICTURES: f64 = 2.0;
 
@@ -79,7 +86,7 @@ const PICTURES: f64 = 2.0;
 const STREAM: f64 = 14.0;
 
 /// Estimated time of a layer, in multiply–adds of a block's vector.
-fn cost(layer: &Layer, algorithm: Algorithm) -> f64 {
+fn cost(layer: &Layer, algorithm: Algorithm, pictures: f64) -> f64 {
     let Some(work) = algorithm.work(&layer.geometry) else { return f64::INFINITY };
     let (inputs, outputs) = (layer.inputs as f64, layer.outputs.div_ceil(LANES) as f64);
     let products = layer.products(&work) as f64;
@@ -96,7 +103,7 @@ fn cost(layer: &Layer, algorithm: Algorithm) -> f64 {
             products * each * (inputs / LANES as f64 + outputs)
         }
     };
-    let arithmetic = PICTURES * (products * inputs * outputs + transforms);
+    let arithmetic = pictures * (products * inputs * outputs + transforms);
     let streaming = work.weights as f64 * inputs * outputs * STREAM;
     arithmetic.max(streaming) + 0.5 * arithmetic.min(streaming)
 }

@@ -328,6 +328,12 @@ impl Loader {
         self.batches
     }
 
+    /// Batches of the pass that were given so far, those left out at its beginning and those none
+    /// of whose pictures could be read included.
+    pub fn given(&self) -> usize {
+        self.shared.state().next_given
+    }
+
     /// Pictures left out of the batches given so far: their places among the pipeline's samples,
     /// and why.
     pub fn skipped(&self) -> &[(usize, PictureError)] {

@@ -219,7 +219,7 @@ pub fn forward(
     if let Some(minimal) = filters.minimal() {
         let filters = (filters, weights, minimal);
         // SAFETY: filters, sizes and borders have been checked.
-        unsafe { minimal::forward(cpu, x, filters, geometry, epilogue.into(), y) };
+        unsafe { minimal::compute(cpu, x, filters, padding, (epilogue.into(), false), y) };
         return;
     }
     let walk = |count, padding, stride| Walk {
@@ -245,7 +245,7 @@ pub fn forward(
 }
 
 /// dx = (or, if `accumulate`, dx +=) the gradient of the input, for filters made by
-/// [`Filters::backward`] and the gradient `dy` of the output.
+/// [`Filters::backward`] or [`Filters::backward_with`] and the gradient `dy` of the output.
 ///
 /// Without `accumulate` dx is written whole, its border with zeros, and so are pixels that no
 /// window reaches. Spare lanes of dx stay (or become) zero.
@@ -267,7 +267,15 @@ pub fn backward_data(
     let border =
         geometry.gradient_border((input.height, input.width), (output.height, output.width));
     assert!(output.border.contains(border), "the gradient has the border that windows need");
-    let Geometry { stride, padding, .. } = *geometry;
+    let Geometry { kernel, stride, padding } = *geometry;
+    if let Some(minimal) = filters.minimal() {
+        // At stride 1 the gradient is convolved with the filters turned by half a turn.
+        let padding = (kernel.0 - 1 - padding.0, kernel.1 - 1 - padding.1);
+        let (filters, ends) = ((filters, weights, minimal), (Ends::NONE, accumulate));
+        // SAFETY: filters, sizes and border have been checked.
+        unsafe { minimal::compute(cpu, dy, filters, padding, ends, std::slice::from_mut(dx)) };
+        return;
+    }
     for (i, phase) in filters.phases().enumerate() {
         let walk = |axis: phase::Axis, size, padding, stride| {
             let pixels = axis.pixels(size, padding);

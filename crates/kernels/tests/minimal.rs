@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Place, Placed, channels, check, check_batch, cpus, place, to_lanes};
+use common::{Place, Placed, channels, check, check_batch, cpus, place, sum, to_lanes};
 use inception_kernels::Channels;
 use inception_kernels::conv::{self, Algorithm, Epilogue, Filters, Geometry};
 use inception_kernels::reference::{self, Tensor};
@@ -34,6 +34,10 @@ impl Case {
             size(self.output.0, kernel.0, stride.0, padding.0),
             size(self.output.1, kernel.1, stride.1, padding.1),
         )
+    }
+
+    fn y_shape(&self) -> [usize; 4] {
+        [self.pictures, self.outputs, self.output.0, self.output.1]
     }
 
     fn x_shape(&self) -> [usize; 4] {
@@ -124,6 +128,29 @@ proptest! {
             let mut filters = case.filters();
             filters.pack(cpu, &floats(&w));
             conv::forward(cpu, input.view(), &filters, &case.geometry, epilogue, std::slice::from_mut(y));
+        });
+    }
+
+    #[test]
+    fn backward_data(case in case(), accumulate in any::<bool>()) {
+        let dy = Tensor::random(case.y_shape(), 1);
+        let w = Tensor::random(case.w_shape(), 2);
+        let before = accumulate.then(|| Tensor::random(case.x_shape(), 3));
+        let mut dx = reference::conv::backward_data(&dy, &w, &case.geometry, case.input());
+        if let Some(before) = &before {
+            dx = sum(&dx, before);
+        }
+        let outputs = Channels::new(case.outputs);
+        let border = case.geometry.gradient_border(case.input(), case.output);
+        let place = Place { border: case.y.border.union(border), ..case.y };
+        let gradient = Placed::new(&dy, &outputs, place);
+        let tolerance = case.tolerance();
+        check(&dx, tolerance, &case.inputs, case.x, before.as_ref(), |cpu, dx| {
+            let Case { outputs, inputs, geometry, algorithm, .. } = &case;
+            let filters = Filters::backward_with(*outputs, inputs, geometry, *algorithm);
+            let mut filters = filters.expect("padding below the kernel's size");
+            filters.pack(cpu, &floats(&w));
+            conv::backward_data(cpu, gradient.view(), &filters, geometry, accumulate, dx);
         });
     }
 }

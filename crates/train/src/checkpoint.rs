@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::average::Average;
 use crate::optimizer::Optimizer;
-use crate::report::EpochReport;
+use crate::report::{EpochReport, Tally};
 use crate::{Recipe, TrainError};
 
 /// What the header's `format` entry says in files this version writes.
 const FORMAT: &str = "inception-checkpoint/2";
 
-/// A run between two epochs.
+/// A run between two steps.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// What is not tensors.
@@ -43,6 +43,9 @@ pub struct Run {
     pub steps: u64,
     /// One report for each epoch done.
     pub history: Vec<EpochReport>,
+    /// How far the next epoch is; none if it has not begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Tally>,
 }
 
 /// The tensors' names are the group and the parameter's name.

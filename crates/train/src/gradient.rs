@@ -7,24 +7,10 @@ use inception_net::graph::Role;
 
 use crate::parallel::{self, PIECE};
 
-/// Adds a batch's gradients to the sum of others', which is empty before the first.
-pub fn accumulate(cpu: &Cpu, sum: &mut Vec<Vec<f32>>, gradients: &[Vec<f32>]) {
-    if sum.is_empty() {
-        return sum.extend_from_slice(gradients);
-    }
-    let pieces = sum.iter_mut().zip(gradients);
-    let pieces = pieces.flat_map(|(s, g)| s.chunks_mut(PIECE).zip(g.chunks(PIECE)));
-    parallel::map(cpu, pieces, |(sum, gradient)| {
-        sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
-    });
-}
-
-/// Multiplies all gradients: a sum of several batches' by 1 / their number, a long one by what
-/// makes it short.
-pub fn scale(cpu: &Cpu, gradients: &mut [Vec<f32>], factor: f64) {
+/// Multiplies all gradients.
+fn scale(cpu: &Cpu, gradients: &mut [Vec<f32>], factor: f64) {
     let factor = factor as f32;
-    let pieces = gradients.iter_mut().flat_map(|g| g.chunks_mut(PIECE));
-    parallel::map(cpu, pieces, |piece| piece.iter_mut().for_each(|g| *g *= factor));
+    parallel::map(cpu, pieces(gradients), |piece| piece.iter_mut().for_each(|g| *g *= factor));
 }
 
 /// Adds the gradient of the penalty `decay / 2 · Σ w²` over filters and matrices, as TF-slim's L2
@@ -41,6 +27,36 @@ pub fn add_weight_decay(cpu: &Cpu, weights: &Weights, gradients: &mut [Vec<f32>]
     parallel::map(cpu, pieces, |(gradient, weights)| {
         gradient.iter_mut().zip(weights).for_each(|(g, w)| *g += decay * w);
     });
+}
+
+/// Adds a batch's mean gradient, times its number of pictures, to the sums, which are made where
+/// there are none yet.
+pub(crate) fn accumulate(
+    cpu: &Cpu,
+    sums: &mut Vec<Vec<f32>>,
+    gradients: &[Vec<f32>],
+    pictures: usize,
+) {
+    let weight = pictures as f32;
+    sums.resize_with(gradients.len(), Vec::new);
+    sums.iter_mut().zip(gradients).for_each(|(sum, gradient)| sum.resize(gradient.len(), 0.0));
+    parallel::map(cpu, pairs(sums, gradients), |(sum, gradient)| {
+        sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += weight * g);
+    });
+}
+
+/// Turns the sums over so many pictures into their mean and leaves zeros behind.
+pub(crate) fn take_mean(
+    cpu: &Cpu,
+    sums: &mut [Vec<f32>],
+    pictures: usize,
+    gradients: &mut [Vec<f32>],
+) {
+    let share = 1.0 / pictures as f32;
+    parallel::map(cpu, pairs(gradients, sums), |(gradient, sum)| {
+        gradient.iter_mut().zip(sum).for_each(|(g, sum)| *g = share * sum);
+    });
+    parallel::map(cpu, pieces(sums), |sum| sum.fill(0.0));
 }
 
 /// Length of all gradients taken as one vector; not finite if any of them is not.
@@ -63,10 +79,20 @@ pub fn clip_norm(cpu: &Cpu, gradients: &mut [Vec<f32>], norm: f64, limit: f64) -
 /// Brings every value of every gradient to between −`limit` and `limit`.
 pub fn clip_value(cpu: &Cpu, gradients: &mut [Vec<f32>], limit: f64) {
     let limit = limit as f32;
-    let pieces = gradients.iter_mut().flat_map(|g| g.chunks_mut(PIECE));
-    parallel::map(cpu, pieces, |piece| {
+    parallel::map(cpu, pieces(gradients), |piece| {
         piece.iter_mut().for_each(|g| *g = g.clamp(-limit, limit));
     });
+}
+
+fn pieces(tensors: &mut [Vec<f32>]) -> impl Iterator<Item = &mut [f32]> {
+    tensors.iter_mut().flat_map(|tensor| tensor.chunks_mut(PIECE))
+}
+
+fn pairs<'a>(
+    to: &'a mut [Vec<f32>],
+    from: &'a [Vec<f32>],
+) -> impl Iterator<Item = (&'a mut [f32], &'a [f32])> {
+    to.iter_mut().zip(from).flat_map(|(to, from)| to.chunks_mut(PIECE).zip(from.chunks(PIECE)))
 }
 
 /// In `f64` over eight sums side by side: always the same order, and one the compiler vectorises.
@@ -122,13 +148,15 @@ mod tests {
     }
 
     #[test]
-    fn accumulated_batches_are_summed_then_divided() {
-        let mut sum = Vec::new();
-        for value in [1.0, 2.0, 6.0] {
-            accumulate(&cpu(), &mut sum, &[vec![value, -value], Vec::new()]);
+    fn accumulated_batches_count_by_their_pictures() {
+        let (mut sums, mut mean) = (Vec::new(), [vec![9.0, 9.0], Vec::new()]);
+        for round in 0..2 {
+            for (value, pictures) in [(1.0, 2), (4.0, 1)] {
+                accumulate(&cpu(), &mut sums, &[vec![value, -value], Vec::new()], pictures);
+            }
+            take_mean(&cpu(), &mut sums, 3, &mut mean);
+            assert_eq!(mean, [vec![2.0, -2.0], Vec::new()], "round {round}");
         }
-        scale(&cpu(), &mut sum, 1.0 / 3.0);
-        assert_eq!(sum, [vec![3.0, -3.0], Vec::new()]);
     }
 
     #[test]

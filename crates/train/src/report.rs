@@ -1,7 +1,5 @@
 //! What a run tells while it goes on.
 
-use std::time::Instant;
-
 use inception_image::PictureError;
 use inception_metrics::Evaluation;
 use serde::{Deserialize, Serialize};
@@ -88,49 +86,54 @@ pub(crate) struct StepFigures {
     pub learning_rate: f64,
 }
 
-/// What an epoch adds up.
-pub(crate) struct Tally {
-    start: Instant,
+/// What an epoch adds up so far, and where it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tally {
+    /// Batches of the epoch that were trained on or could not be read.
+    pub batches: usize,
+    /// Steps done.
+    pub steps: usize,
     /// The main head on the training pictures.
     pub evaluation: Evaluation,
     objective: f64,
     gradient_norm: f64,
-    learning_rate: f64,
-    pub steps: usize,
+    /// Rate of the last step.
+    pub learning_rate: f64,
+    /// Pictures that could not be read.
     pub skipped: usize,
-    /// When the last training step ended.
-    trained: f64,
+    /// Time that the steps took.
+    pub seconds: f64,
 }
 
 impl Tally {
-    pub fn new(classes: usize) -> Self {
+    pub(crate) fn new(classes: usize) -> Self {
         Self {
-            start: Instant::now(),
+            batches: 0,
+            steps: 0,
             evaluation: Evaluation::new(classes),
             objective: 0.0,
             gradient_norm: 0.0,
             learning_rate: 0.0,
-            steps: 0,
             skipped: 0,
-            trained: 0.0,
+            seconds: 0.0,
         }
     }
 
-    pub fn add(&mut self, step: &StepFigures) {
+    pub(crate) fn add(&mut self, step: &StepFigures) {
         self.objective += step.objective;
         self.gradient_norm += step.gradient_norm;
         self.learning_rate = step.learning_rate;
         self.steps += 1;
-        self.trained = self.start.elapsed().as_secs_f64();
     }
 
     fn pictures_per_second(&self) -> f64 {
         // A clock too coarse for one step would make it infinite, which JSON has no word for.
-        self.evaluation.pictures() as f64 / self.trained.max(1e-9)
+        self.evaluation.pictures() as f64 / self.seconds.max(1e-9)
     }
 
     /// After the step just added.
-    pub fn step_report(
+    pub(crate) fn step_report(
         &self,
         step: &StepFigures,
         (epoch, epochs): (usize, usize),
@@ -150,8 +153,14 @@ impl Tally {
         }
     }
 
-    /// After the epoch; `test` holds the test pictures' evaluation where there are any.
-    pub fn epoch_report(&self, epoch: usize, test: Option<&Evaluation>) -> EpochReport {
+    /// After the epoch, which took `seconds` in all; `test` holds the test pictures' evaluation
+    /// where there are any.
+    pub(crate) fn epoch_report(
+        &self,
+        epoch: usize,
+        test: Option<&Evaluation>,
+        seconds: f64,
+    ) -> EpochReport {
         let test = test.filter(|test| test.pictures() > 0);
         let steps = self.steps as f64;
         EpochReport {
@@ -165,7 +174,7 @@ impl Tally {
             gradient_norm: self.gradient_norm / steps,
             learning_rate: self.learning_rate,
             pictures_per_second: self.pictures_per_second(),
-            seconds: self.start.elapsed().as_secs_f64(),
+            seconds,
             skipped: self.skipped,
         }
     }

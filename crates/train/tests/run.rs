@@ -4,14 +4,16 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use common::{Witness, cpu, data, essence, model, recipe, samples, train};
 use inception_image::Sample;
 use inception_image::dataset::Source;
 use inception_model::Model;
 use inception_train::{
-    Averaging, CHECKPOINT_FILE, Checkpoint, MODEL_FILE, Origin, Predictor, Recipe, Rule,
-    TrainError, Trainer,
+    Averaging, CHECKPOINT_FILE, Checkpoint, MODEL_FILE, Observer, Origin, Predictor, Recipe, Rule,
+    RunOptions, StepReport, TrainError, Trainer, untrained,
 };
 use tempfile::tempdir;
 
@@ -72,12 +74,13 @@ fn same_bits_for_any_number_of_threads() {
 }
 
 /// A run interrupted by `witness` and resumed, beside one that never was.
-fn interrupted(mut witness: Witness, epochs_done: usize) {
+fn interrupted(recipe: &Recipe, mut witness: Witness, (epochs, steps): (usize, usize)) {
     let folder = tempdir().unwrap();
-    let trainer = Trainer::new(model(), recipe(4), cpu(1)).unwrap();
+    let trainer = Trainer::new(model(), recipe.clone(), cpu(1)).unwrap();
     let ended = train(trainer, &data(), folder.path(), 1, &mut witness).unwrap();
     assert!(!ended.finished);
-    assert_eq!(ended.run.history.len(), epochs_done);
+    assert_eq!(ended.run.history.len(), epochs);
+    assert_eq!(ended.run.epoch.as_ref().map_or(0, |tally| tally.steps), steps);
     let halfway = checkpoint(folder.path());
     assert_eq!(ended.run, halfway.run);
 
@@ -85,8 +88,9 @@ fn interrupted(mut witness: Witness, epochs_done: usize) {
     let mut rest = Witness::default();
     let ended = train(trainer, &data(), folder.path(), 2, &mut rest).unwrap();
     assert!(ended.finished);
-    assert_eq!(rest.epochs.len(), 4 - epochs_done);
-    let (whole, whole_model) = outcome(&recipe(4), 1, 1);
+    assert_eq!(rest.epochs.len(), recipe.epochs - epochs);
+    assert_eq!(rest.steps.first().map(|s| (s.epoch, s.step)), Some((epochs + 1, steps + 1)));
+    let (whole, whole_model) = outcome(recipe, 1, 1);
     assert_eq!(essence(&checkpoint(folder.path())), essence(&whole));
     let resumed_model = Model::load(&folder.path().join(MODEL_FILE)).unwrap();
     assert_eq!(resumed_model.weights, whole_model.weights);
@@ -94,13 +98,92 @@ fn interrupted(mut witness: Witness, epochs_done: usize) {
 
 #[test]
 fn a_run_stopped_after_an_epoch_goes_on_as_if_it_had_not_been() {
-    interrupted(Witness { stop_after_epoch: 2, ..Witness::default() }, 2);
+    interrupted(&recipe(4), Witness { stop_after_epoch: 2, ..Witness::default() }, (2, 0));
 }
 
 #[test]
-fn a_run_stopped_within_an_epoch_goes_on_from_its_start() {
-    interrupted(Witness { stop_at: Some((2, 3)), ..Witness::default() }, 1);
-    interrupted(Witness { stop_at: Some((1, 2)), ..Witness::default() }, 0);
+fn a_run_stopped_within_an_epoch_goes_on_at_the_very_step() {
+    for stop in [(2, 3), (1, 2), (1, 1)] {
+        let witness = Witness { stop_at: Some(stop), ..Witness::default() };
+        interrupted(&recipe(4), witness, (stop.0 - 1, stop.1));
+    }
+    let accumulating = Recipe { batch: 6, accumulate: 4, ..recipe(3) };
+    let witness = Witness { stop_at: Some((2, 3)), ..Witness::default() };
+    interrupted(&accumulating, witness, (1, 3));
+}
+
+/// Stopped when only the evaluation is left of an epoch.
+#[test]
+fn a_run_stopped_after_an_epochs_last_step_goes_on_with_its_evaluation() {
+    let folder = tempdir().unwrap();
+    let mut witness = Witness { stop_at: Some((1, 6)), ..Witness::default() };
+    let trainer = Trainer::new(model(), recipe(1), cpu(1)).unwrap();
+    let ended = train(trainer, &data(), folder.path(), 1, &mut witness).unwrap();
+    assert!(!ended.finished && witness.epochs.is_empty());
+    let mut rest = Witness::default();
+    let trainer = Trainer::resume(checkpoint(folder.path()), cpu(1)).unwrap();
+    assert!(train(trainer, &data(), folder.path(), 1, &mut rest).unwrap().finished);
+    assert!(rest.steps.is_empty());
+    assert_eq!(essence(&checkpoint(folder.path())), essence(&outcome(&recipe(1), 1, 1).0));
+}
+
+/// Every checkpoint that a run writes on its way is one to go on from, to the same end.
+#[test]
+fn a_checkpoint_after_every_step() {
+    let folder = tempdir().unwrap();
+    let trainer = Trainer::new(model(), recipe(2), cpu(1)).unwrap();
+    let mut seen = Vec::new();
+    struct Copies<'a>(&'a Path, &'a mut Vec<Checkpoint>);
+    impl Observer for Copies<'_> {
+        // The checkpoint that stands there is that of the step before.
+        fn step(&mut self, _: &StepReport) {
+            self.1.push(checkpoint(self.0));
+        }
+    }
+    let stop = AtomicBool::new(false);
+    let every = Duration::ZERO;
+    let options =
+        RunOptions { folder: folder.path(), workers: 1, checkpoint_every: every, stop: &stop };
+    trainer.train(&data(), options, &mut Copies(folder.path(), &mut seen)).unwrap();
+    let whole = essence(&checkpoint(folder.path()));
+    let positions: Vec<_> = seen.iter().map(|checkpoint| checkpoint.run.steps).collect();
+    // The last step of an epoch is left to the checkpoint after the evaluation.
+    assert_eq!(positions, (0..12).collect::<Vec<_>>());
+    for checkpoint in seen.into_iter().step_by(3) {
+        let again = tempdir().unwrap();
+        let trainer = Trainer::resume(checkpoint, cpu(2)).unwrap();
+        train(trainer, &data(), again.path(), 1, &mut Witness::default()).unwrap();
+        assert_eq!(essence(&self::checkpoint(again.path())), whole);
+    }
+}
+
+/// Without batch norm and dropout, whose results hang on how pictures are divided, four batches
+/// of four are one of sixteen.
+#[test]
+fn accumulated_gradients_are_those_of_one_large_batch() {
+    let mut net = common::net();
+    net.defaults.batch_norm = None;
+    let weights = |batch, accumulate| {
+        let folder = tempdir().unwrap();
+        let recipe = Recipe { batch, accumulate, augmentation: None, ..recipe(2) };
+        let mut net = net.clone();
+        net.layers.retain(|step| step.name() != "dropout");
+        let model = untrained(net, common::labels(), 3).unwrap();
+        let trainer = Trainer::new(model, recipe, cpu(1)).unwrap();
+        let mut witness = Witness::default();
+        // 96 pictures: no ragged rest in either.
+        let mut data = data();
+        data.train.truncate(96);
+        train(trainer, &data, folder.path(), 1, &mut witness).unwrap();
+        assert_eq!(witness.steps.len(), 12);
+        checkpoint(folder.path()).weights
+    };
+    let (one, four) = (weights(16, 1), weights(4, 4));
+    for (one, four) in one.tensors().iter().zip(four.tensors()) {
+        for (a, b) in one.values.iter().zip(&four.values) {
+            assert!((a - b).abs() < 1e-5, "{}: {a} and {b}", one.parameter.name);
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
 use inception_engine::Cpu;
@@ -34,7 +35,7 @@ pub struct Args {
     /// Folder for the results, new or empty [default: runs/NETWORK-N]
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Goes on with the run in this folder, after its last whole epoch
+    /// Goes on with the run in this folder, where its checkpoint is
     #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "out", "dialect", "size",
         "channels", "width", "batch", "learning_rate", "optimizer", "seed", "recipe",
         "set", "test_fraction", "strict"])]
@@ -46,6 +47,10 @@ pub struct Args {
     /// Stops at a picture that cannot be read, before training, instead of skipping it
     #[arg(long, help_heading = "Pictures")]
     strict: bool,
+    /// Longest time between two checkpoints, in seconds; there always is one after an epoch
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = options::seconds,
+        allow_negative_numbers = true, help_heading = "Machine")]
+    checkpoint_every: Duration,
     #[command(flatten)]
     network: NetworkOptions,
     #[command(flatten)]
@@ -94,7 +99,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     introduce(&job, &cpu);
     let stop = stop_on_interrupt()?;
     let mut watch = Watch::new(&job, stop)?;
-    let options = RunOptions { folder: &job.folder, workers: cpu.threads(), stop };
+    let checkpoint_every = args.checkpoint_every;
+    let folder = &job.folder;
+    let options = RunOptions { folder, workers: cpu.threads(), checkpoint_every, stop };
     let ended = job.trainer.train(&job.data, options, &mut watch);
     watch.progress.end();
     let ended = ended.map_err(|error| with_remedy(error, &job.folder));
@@ -162,7 +169,7 @@ fn open(settings: &Settings, path: Option<&Path>, workers: usize) -> Result<Data
 
 /// What is about to happen.
 fn introduce(job: &Job, cpu: &Cpu) {
-    let Run { net, recipe, history, .. } = job.trainer.run();
+    let Run { net, recipe, history, epoch, .. } = job.trainer.run();
     let input = net.input;
     if let Ok(graph) = net.graph() {
         let summary = graph.summary();
@@ -195,11 +202,20 @@ fn introduce(job: &Job, cpu: &Cpu) {
     output::note(&format!("machine   {}, {}", count(cpu.threads() as u64, "thread"), cpu.isa()));
     output::note(&format!("folder    {}", job.folder.display()));
     match history.len() {
-        0 => output::note(""),
+        0 if epoch.is_none() => output::note(""),
         done if done == recipe.epochs => {
             output::note("all epochs are done; model and report are written again\n");
         }
-        done => output::note(&format!("goes on after {}\n", count(done as u64, "epoch"))),
+        _ => output::note(&format!("goes on after {}\n", position(job.trainer.run()))),
+    }
+}
+
+/// How far a run is: `2 epochs`, `2 epochs and 30 steps`.
+fn position(run: &Run) -> String {
+    let epochs = count(run.history.len() as u64, "epoch");
+    match &run.epoch {
+        Some(tally) => format!("{epochs} and {}", count(tally.steps as u64, "step")),
+        None => epochs,
     }
 }
 
@@ -218,11 +234,10 @@ fn stop_on_interrupt() -> Result<&'static AtomicBool> {
 
 /// How to go on after Ctrl-C.
 fn stopped(run: &Run, folder: &Path) {
-    let done = run.history.len();
     output::note(&format!(
-        "\nstopped; {} of {} are in the checkpoint. To go on:\n  {} train --resume {}",
-        done,
-        count(run.recipe.epochs as u64, "epoch"),
+        "\nstopped after {} of {}; all of it is in the checkpoint. To go on:\n  {} train --resume {}",
+        position(run),
+        grouped(run.recipe.epochs as u64),
         invocation(),
         quoted(folder),
     ));

@@ -128,8 +128,15 @@ impl Place {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_inception"));
-        command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
+        let mut command = self.shell(env!("CARGO_BIN_EXE_inception"));
+        command.args(arguments);
+        command
+    }
+
+    /// A command in the folder, whatever program it is.
+    pub fn shell(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.0.path()).stdin(Stdio::null());
         command.env_remove("INCEPTION_ISA");
         // Nobody's tuned plan is to decide about these tests.
         command.env("INCEPTION_CACHE", self.0.path().join("cache"));

@@ -7,6 +7,7 @@ use inception_kernels::{Border, Channels, LANES};
 use inception_net::graph::{BatchNorm, Graph, LayerId, Op, Role};
 
 use super::head_layers;
+use crate::algorithms::Layer;
 use crate::memory::{Arena, Lifetime};
 use crate::placement::{Place, Placement, TensorSpec};
 use crate::steps;
@@ -258,8 +259,8 @@ impl<'a> Builder<'a> {
             relu: filtering.relu,
             affine,
             weight,
-            forward: Filters::forward(outputs, &inputs, geometry.kernel),
-            backward: Filters::backward(outputs, &inputs, &geometry),
+            forward: filters_forward(&channels, &inputs, &geometry, steps::grid(shape)),
+            backward: filters_backward(outputs, &inputs, &geometry, steps::grid(input_shape)),
             dz,
         }
     }
@@ -351,4 +352,38 @@ fn depends_on_parameters(graph: &Graph) -> Vec<bool> {
         depends.push(own || layer.inputs.iter().any(|&input| depends[input]));
     }
     depends
+}
+
+/// Pictures of a batch that the estimate assumes which chooses a convolution's algorithm. The
+/// choice must not depend on the batch itself, since it decides about the last bits.
+const PICTURES: f64 = 16.0;
+
+/// The most that an algorithm may amplify rounding errors in training, where normalising by the
+/// batch's own statistics amplifies them again.
+const ERROR_BUDGET: f64 = 6.0;
+
+fn filters_forward(
+    outputs: &Channels,
+    inputs: &Channels,
+    geometry: &Geometry,
+    grid: (usize, usize),
+) -> Filters {
+    let layer =
+        Layer { geometry: *geometry, inputs: inputs.count(), outputs: outputs.count(), grid };
+    let algorithm = layer.cheapest(PICTURES, ERROR_BUDGET);
+    Filters::with_algorithm(std::slice::from_ref(outputs), inputs, geometry, algorithm)
+        .expect("a candidate applies")
+}
+
+/// The data's gradient is a convolution from the outputs to the inputs; at stride 1 it has the
+/// same choice of algorithms.
+fn filters_backward(
+    outputs: usize,
+    inputs: &Channels,
+    geometry: &Geometry,
+    grid: (usize, usize),
+) -> Filters {
+    let layer = Layer { geometry: *geometry, inputs: outputs, outputs: inputs.count(), grid };
+    Filters::backward_with(outputs, inputs, geometry, layer.cheapest(PICTURES, ERROR_BUDGET))
+        .unwrap_or_else(|| Filters::backward(outputs, inputs, geometry))
 }

@@ -28,7 +28,7 @@ pub struct Filters {
     targets: Vec<Channels>,
     /// Channels of each source block.
     lanes: Vec<u8>,
-    /// Forward only; direct convolution without.
+    /// Direct convolution without.
     minimal: Option<Minimal>,
     isa: Option<Isa>,
     groups: Vec<Group>,
@@ -110,6 +110,24 @@ impl Filters {
         Self::new(Direction::Backward, source, targets, kernel, stride, None)
     }
 
+    /// The same by an algorithm; `None` where that does not apply. Minimal filtering does where its
+    /// tiles apply to the geometry, the stride is 1 and the padding leaves no window empty.
+    pub fn backward_with(
+        outputs: usize,
+        inputs: &Channels,
+        geometry: &Geometry,
+        algorithm: Algorithm,
+    ) -> Option<Filters> {
+        let Algorithm::Minimal { rows, columns } = algorithm else {
+            return Some(Self::backward(outputs, inputs, geometry));
+        };
+        let Geometry { kernel, stride, padding } = *geometry;
+        let turned = stride == (1, 1) && padding.0 < kernel.0 && padding.1 < kernel.1;
+        let minimal = turned.then(|| Minimal::new((rows, columns), geometry))??;
+        let (source, targets) = (Channels::new(outputs), vec![inputs.clone()]);
+        Some(Self::new(Direction::Backward, source, targets, kernel, stride, Some(minimal)))
+    }
+
     fn new(
         direction: Direction,
         source: Channels,
@@ -182,7 +200,9 @@ impl Filters {
         }
         let mut data = std::mem::take(&mut self.data);
         match &self.minimal {
-            Some(minimal) => self.pack_transformed(cpu, rows, minimal, Shared::new(&mut data)),
+            Some(minimal) => {
+                self.pack_transformed(cpu, rows, targets, minimal, Shared::new(&mut data));
+            }
             None => self.pack_taps(cpu, rows, targets, Shared::new(&mut data)),
         }
         self.data = data;
@@ -245,8 +265,16 @@ impl Filters {
         }
     }
 
-    fn pack_transformed(&self, cpu: &Cpu, rows: &[Rows], minimal: &Minimal, data: Shared) {
+    fn pack_transformed(
+        &self,
+        cpu: &Cpu,
+        rows: &[Rows],
+        targets: usize,
+        minimal: &Minimal,
+        data: Shared,
+    ) {
         let (taps, sources) = (self.kernel.0 * self.kernel.1, self.source.count());
+        let backward = self.direction == Direction::Backward;
         let transform = minimal.filter_transform();
         cpu.for_each(self.groups.len() * sources, |task| {
             let (group, source) = (&self.groups[task / sources].blocks, task % sources);
@@ -256,10 +284,17 @@ impl Filters {
                 let mut filters = vec![[0.0; LANES]; taps];
                 let (rows, channels) = piece(rows, channels, taps * sources);
                 for (lane, target) in channels.enumerate() {
-                    let from = &rows.weights[(target * sources + source) * taps..][..taps];
                     let scale = rows.scale.get(target).copied().unwrap_or(1.0);
-                    let to = filters.iter_mut().zip(from);
-                    to.for_each(|(to, &weight)| to[lane] = scale * f64::from(weight));
+                    let pair = if backward {
+                        source * targets + target
+                    } else {
+                        target * sources + source
+                    };
+                    let from = &rows.weights[pair * taps..][..taps];
+                    for (tap, &weight) in from.iter().enumerate() {
+                        let tap = if backward { taps - 1 - tap } else { tap };
+                        filters[tap][lane] = scale * f64::from(weight);
+                    }
                 }
                 transform.apply(cpu, &filters, |matrix, values| {
                     let to = stream + (matrix * sources + source) * width + i * LANES;

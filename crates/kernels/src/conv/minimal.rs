@@ -230,24 +230,27 @@ struct Convolution<'a> {
     x: View<'a>,
     padding: (usize, usize),
     ends: Ends<'a>,
+    accumulate: bool,
     /// The output's height and width, and tiles: down, across.
     output: (usize, usize),
     grid: (usize, usize),
     schedule: Schedule,
 }
 
-/// See [`forward`](super::forward).
+/// Windows are moved over `x`, padded as the geometry says, by `minimal`'s stride; see
+/// [`forward`](super::forward). With `accumulate` the results are added to the targets, nothing
+/// ends them and borders stay.
 ///
 /// # Safety
 /// `weights` are those of the filters, packed for `minimal`; all windows lie inside `x`, its
 /// border included; the targets have the same pictures, height and width; the ends have a value
 /// for each of their lanes.
-pub(super) unsafe fn forward(
+pub(super) unsafe fn compute(
     cpu: &Cpu,
     x: View,
     (filters, weights, minimal): (&Filters, &[f32], &Minimal),
-    geometry: &Geometry,
-    ends: Ends,
+    padding: (usize, usize),
+    (ends, accumulate): (Ends, bool),
     y: &mut [ViewMut],
 ) {
     let Some(&ViewMut { layout: Layout { pictures, height, width, .. }, .. }) = y.first() else {
@@ -264,14 +267,15 @@ pub(super) unsafe fn forward(
         microkernels: Microkernels::of(cpu.isa()),
         kernels: Kernels::of(cpu.isa()),
         x,
-        padding: geometry.padding,
+        padding,
         ends,
+        accumulate,
         output: (height, width),
         grid,
         schedule,
     };
     let targets = Targets::new(y);
-    let borders = targets.borders();
+    let borders = if accumulate { 0 } else { targets.borders() };
     cpu.for_each(borders + schedule.tasks(), |task| match task.checked_sub(borders) {
         // SAFETY: no other task writes this picture's border.
         None => unsafe { targets.zero_border(task) },
@@ -307,7 +311,7 @@ impl Convolution<'_> {
     /// Some tiles' outputs of some groups of blocks.
     ///
     /// # Safety
-    /// As for [`forward`]; nobody else uses those outputs.
+    /// As for [`compute`]; nobody else uses those outputs.
     unsafe fn task(&self, targets: &Targets, tiles: Range<usize>, groups: Range<usize>) {
         let (points, most) = (self.minimal.points(), tiles.len() * LANES);
         let inputs_point = odd_lines(self.x.blocks * most);
@@ -441,7 +445,10 @@ impl Convolution<'_> {
                 unsafe {
                     let start = target.data.at(to);
                     let y = Lines { start, step: LANES, next: target.layout.row_stride() };
-                    let end = End::same(bias, floor);
+                    let end = match self.accumulate {
+                        true => End { add: y.as_read(), ..End::same(bias, floor) },
+                        false => End::same(bias, floor),
+                    };
                     memory.transform.output(memory.sums.add(from), y, exist, end);
                 }
             }

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use inception_engine::Cpu;
 use inception_image::dataset::Source;
@@ -119,9 +120,9 @@ pub fn data() -> Dataset {
 /// Remembers what it is told, and stops the run after an epoch or a step.
 #[derive(Default)]
 pub struct Witness {
-    pub stop: AtomicBool,
     pub stop_after_epoch: usize,
     pub stop_at: Option<(usize, usize)>,
+    pub checkpoint_every: Option<Duration>,
     pub steps: Vec<StepReport>,
     pub epochs: Vec<EpochReport>,
     pub skipped: Vec<String>,
@@ -166,7 +167,9 @@ pub fn train(
 ) -> Result<Ended, TrainError> {
     let stop = AtomicBool::new(false);
     let mut notes = Notes { stop: &stop, witness };
-    trainer.train(data, RunOptions { folder, workers, stop: &stop }, &mut notes)
+    let checkpoint_every = notes.witness.checkpoint_every.unwrap_or(Duration::MAX);
+    let options = RunOptions { folder, workers, checkpoint_every, stop: &stop };
+    trainer.train(data, options, &mut notes)
 }
 
 /// All that a checkpoint holds except times.

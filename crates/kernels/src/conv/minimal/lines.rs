@@ -42,6 +42,13 @@ pub(super) struct Lines<P> {
     pub next: usize,
 }
 
+impl Lines<*mut f32> {
+    /// The same vectors, to read.
+    pub fn as_read(self) -> Lines<*const f32> {
+        Lines { start: self.start.cast_const(), step: self.step, next: self.next }
+    }
+}
+
 /// What ends an output transform: max(floor, y + what is added), the floor sixteen values.
 #[derive(Clone, Copy)]
 pub(super) struct End {

@@ -68,7 +68,8 @@ impl Transform<'_> {
     }
 
     /// Aᵀ: from the first of all points' sums to the tile's outputs, columns `step` apart and rows
-    /// `next`, of which only those that `exist` (rows, columns) are written.
+    /// `next`, of which only those that `exist` (rows, columns) are written. What is added to them
+    /// lies like them.
     ///
     /// # Safety
     /// The sums are readable, the outputs writable; so is what ends them.
@@ -109,6 +110,8 @@ impl Transform<'_> {
             if rows.exact.is_identity() {
                 columns.output(self.kernels, along_columns, y, exist.0, exist.1, end);
             } else if columns.exact.is_identity() {
+                let add = Lines { step: end.add.next, next: end.add.step, ..end.add };
+                let end = End { add, ..end };
                 rows.output(self.kernels, along_rows, turned, exist.1, exist.0, end);
             } else {
                 let row = across * LANES;
