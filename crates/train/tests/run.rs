@@ -378,3 +378,50 @@ fn a_pictures_answer_does_not_depend_on_the_others() {
     let alone: Vec<_> = samples.into_iter().flat_map(|sample| logits(vec![sample], 1)).collect();
     assert_eq!(together, alone);
 }
+
+#[test]
+fn a_student_learns_from_its_teacher_alone() {
+    let folder = tempdir().unwrap();
+    let (_, teacher) = outcome(&recipe(16), 2, 1);
+    let settings = ["distillation.temperature=4", "distillation.weight=1"];
+    let recipe = recipe(12).with_settings(&settings).unwrap();
+    let student = || Trainer::new(model(), recipe.clone(), cpu(2)).unwrap();
+    let mut witness = Witness::default();
+    // Labels count for nothing: what is learned is learned from the teacher.
+    let mut data = data();
+    data.train.iter_mut().for_each(|sample| sample.label = 0);
+    let taught = student().with_teacher(&teacher).unwrap();
+    train(taught, &data, folder.path(), 1, &mut witness).unwrap();
+    assert!(witness.epochs[11].test_top1 >= Some(0.9), "{:?}", witness.epochs[11]);
+
+    let alone = train(student(), &data, folder.path(), 1, &mut Witness::default());
+    assert!(alone.unwrap_err().to_string().contains("needs a teacher"));
+    let untaught = Recipe { distillation: None, ..recipe.clone() };
+    let fault = |student: Trainer, teacher: &Model| {
+        student.with_teacher(teacher).err().unwrap().to_string()
+    };
+    let plain = Trainer::new(model(), untaught, cpu(1)).unwrap();
+    assert!(fault(plain, &teacher).contains("without `distillation`"));
+    let mut stranger = teacher.clone();
+    stranger.labels[1] = "dots".into();
+    assert!(fault(student(), &stranger).contains("no class `columns`"));
+    stranger.net.input.height = 9;
+    assert!(fault(student(), &stranger).contains("pictures of 1×9×8"));
+}
+
+#[test]
+fn a_rate_is_found() {
+    let folder = tempdir().unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let find = || {
+        let trainer = Trainer::new(model(), recipe(1), cpu(2)).unwrap();
+        let (folder, checkpoint_every) = (folder.path(), std::time::Duration::MAX);
+        let options = RunOptions { folder, workers: 1, checkpoint_every, stop: &stop };
+        trainer.find_rate(&data(), options, (60, (1e-4, 1e4)), &mut ()).unwrap()
+    };
+    let curve = find();
+    assert!((20..60).contains(&curve.points.len()), "{} steps", curve.points.len());
+    let (steepest, suggestion) = (curve.steepest().unwrap(), curve.suggestion().unwrap());
+    assert!(steepest > 1e-3 && (1e-3..10.0).contains(&suggestion), "{suggestion}");
+    assert_eq!(find(), curve);
+}

@@ -16,9 +16,11 @@ use crate::average::Average;
 use crate::checkpoint::{self, Checkpoint, Run};
 use crate::optimizer::Optimizer;
 use crate::report::Observer;
+use crate::teacher::Teacher;
 use crate::{Origin, Recipe, TrainError, diagnosis};
 
 mod epoch;
+mod find;
 mod session;
 mod step;
 
@@ -70,6 +72,8 @@ pub struct Trainer {
     accumulated: Vec<Vec<f32>>,
     average: Option<Average>,
     optimizer: Optimizer,
+    /// Answers every batch before the network does, where the recipe has a distillation.
+    teacher: Option<Teacher>,
 }
 
 impl Trainer {
@@ -97,7 +101,31 @@ impl Trainer {
         let mut graph = run.net.graph()?;
         run.recipe.adjust(&mut graph);
         let training = Training::new(&graph, weights, Arc::clone(&cpu), NormMode::Batch)?;
-        Ok(Self { cpu, graph, run, training, accumulated: Vec::new(), average, optimizer })
+        Ok(Self {
+            cpu,
+            graph,
+            run,
+            training,
+            accumulated: Vec::new(),
+            average,
+            optimizer,
+            teacher: None,
+        })
+    }
+
+    /// The same with a teacher, whose answers count as the recipe's distillation says. It is not
+    /// part of a checkpoint: who resumes the run brings it again.
+    ///
+    /// # Errors
+    /// If the recipe has no distillation, or the teacher does not fit the network.
+    pub fn with_teacher(self, teacher: &Model) -> Result<Self, TrainError> {
+        if self.run.recipe.distillation.is_none() {
+            let missing = "a teacher without `distillation`: temperature and weight are missing";
+            return Err(TrainError::Recipe(missing.to_owned()));
+        }
+        let Run { net, labels, .. } = &self.run;
+        let teacher = Teacher::new(teacher, net, labels, Arc::clone(&self.cpu))?;
+        Ok(Self { teacher: Some(teacher), ..self })
     }
 
     /// What is trained, how, and what came of it so far.
@@ -141,6 +169,10 @@ impl Trainer {
         options: RunOptions,
         observer: &mut dyn Observer,
     ) -> Result<Ended, TrainError> {
+        if self.run.recipe.distillation.is_some() && self.teacher.is_none() {
+            let missing = "`distillation` needs a teacher (--teacher MODEL)";
+            return Err(TrainError::Recipe(missing.to_owned()));
+        }
         let mut session = Session::new(&self, data, options, observer)?;
         while self.run.history.len() < self.run.recipe.epochs {
             if !self.train_epoch(&mut session)? {

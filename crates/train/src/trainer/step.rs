@@ -75,7 +75,9 @@ impl Trainer {
     ) -> Result<f64, Broken> {
         let seed = dropout_seed(self.run.recipe.seed, part);
         let logits = self.training.forward(&batch.pictures, seed)?;
-        let heads = self.losses(&logits, batch, criterion);
+        let teacher = self.teacher.as_mut().map(|teacher| teacher.answer(&batch.pictures));
+        let teacher = teacher.transpose()?;
+        let heads = self.losses(&logits, batch, criterion, teacher.as_deref());
         let weights = self.graph.heads.iter().map(|head| f64::from(head.loss_weight));
         let objective: f64 = weights.zip(&heads).map(|(weight, head)| weight * head.loss).sum();
         if !objective.is_finite() {
@@ -119,12 +121,18 @@ impl Trainer {
         Ok(norm)
     }
 
-    fn losses(&self, logits: &[Vec<f32>], batch: &Batch, criterion: &Criterion) -> Vec<HeadLoss> {
+    fn losses(
+        &self,
+        logits: &[Vec<f32>],
+        batch: &Batch,
+        criterion: &Criterion,
+        teacher: Option<&[f32]>,
+    ) -> Vec<HeadLoss> {
         let (classes, targets) = (self.run.net.classes, Targets::Classes(&batch.labels));
         let heads = self.graph.heads.iter().zip(logits);
         heads
             .map(|(head, logits)| {
-                let answers = Answers { logits, classes, targets, teacher: None };
+                let answers = Answers { logits, classes, targets, teacher };
                 criterion.loss(answers, f64::from(head.loss_weight))
             })
             .collect()
