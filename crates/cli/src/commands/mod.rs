@@ -7,6 +7,7 @@ pub mod eval;
 pub mod explain_plan;
 pub mod export;
 pub mod import;
+pub mod lr_find;
 pub mod networks;
 pub mod predict;
 pub mod pull;

@@ -18,6 +18,7 @@ use crate::output::{self, invocation, quoted};
 use crate::progress::Progress;
 use crate::results::Results;
 use crate::run_folder::{self, Log, Settings};
+use crate::teacher::{self, TeacherOptions};
 use crate::text::{count, grouped, scaled};
 use crate::{data, method};
 
@@ -38,7 +39,7 @@ pub struct Args {
     /// Goes on with the run in this folder, where its checkpoint is
     #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "out", "dialect", "size",
         "channels", "width", "batch", "learning_rate", "optimizer", "seed", "recipe",
-        "set", "test_fraction", "strict"])]
+        "set", "teacher", "test_fraction", "strict"])]
     resume: Option<PathBuf>,
     /// Share of each class set aside for testing, where the folder has no split [default: 0.2]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true,
@@ -55,6 +56,8 @@ pub struct Args {
     network: NetworkOptions,
     #[command(flatten)]
     recipe: RecipeOptions,
+    #[command(flatten)]
+    teacher: TeacherOptions,
     #[command(flatten)]
     machine: MachineOptions,
 }
@@ -132,17 +135,20 @@ fn begin(args: &Args, cpu: &Arc<Cpu>) -> Result<Job> {
     let test_fraction = args.test_fraction.unwrap_or(OpenOptions::default().test_share);
     let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     let data = args.data.as_ref().map(absolute);
-    let settings = Settings { data, test_fraction, seed: seed.into(), strict: args.strict };
+    let (teacher, seed, strict) = (args.teacher.file()?, seed.into(), args.strict);
+    let settings = Settings { data, test_fraction, seed, strict, teacher };
     let data = open(&settings, args.data.as_deref(), cpu.threads())?;
     let look = data::look(&data.train).context("none of the pictures looked at can be read")?;
     let spec = args.model.as_deref();
     let net = job::network(spec, &args.network, data.classes.len(), look)?;
     let input = (net.input.height, net.input.width);
     let recipe = args.recipe.recipe(recipe, args.data.is_none(), input)?;
+    let recipe = args.teacher.change(recipe)?;
     let name = net.name.clone();
     let model = job::model(spec, net, &data, recipe.seed)?;
     let toml = recipe.to_toml();
     let trainer = Trainer::new(model, recipe, Arc::clone(cpu))?;
+    let trainer = teacher::bring(trainer, settings.teacher.as_ref())?;
     let folder = run_folder::create(args.out.as_deref(), &name)?;
     settings.save(&folder)?;
     run_folder::write(&folder, run_folder::RECIPE_FILE, &toml)?;
@@ -155,6 +161,7 @@ fn go_on(args: &Args, folder: &Path, cpu: &Arc<Cpu>) -> Result<Job> {
     let path = args.data.as_deref().or(settings.data.as_deref());
     let data = open(&settings, path, cpu.threads())?;
     let trainer = job::resume(folder, args.recipe.epochs, Arc::clone(cpu))?;
+    let trainer = teacher::bring(trainer, settings.teacher.as_ref())?;
     Ok(Job { trainer, data, settings, folder: folder.to_owned() })
 }
 
