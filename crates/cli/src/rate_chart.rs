@@ -15,8 +15,8 @@ const BOTTOM: f64 = 52.0;
 /// point.
 pub fn rate_chart(curve: &RateCurve) -> String {
     let points = &curve.points;
-    let rates = points.iter().map(|point| point.learning_rate);
-    let (from, to) = (rates.clone().next().unwrap_or(1e-5), rates.last().unwrap_or(1.0));
+    let from = points.first().map_or(1e-5, |point| point.learning_rate);
+    let to = points.last().map_or(1.0, |point| point.learning_rate);
     let to = to.max(from * 1.001);
     let smoothed = points.iter().map(|point| point.smoothed).filter(|value| value.is_finite());
     let low = smoothed.clone().fold(f64::INFINITY, f64::min);
