@@ -8,9 +8,7 @@ use anyhow::Result;
 use inception_engine::Cpu;
 use inception_image::Dataset;
 use inception_metrics::{Evaluation, logit_gap};
-use inception_train::{
-    CHECKPOINT_FILE, Checkpoint, LayerStatistics, Predictor, Run, Trainer, best_gap,
-};
+use inception_train::{CHECKPOINT_FILE, Checkpoint, LayerStatistics, Predictor, Run, Trainer};
 
 use crate::events;
 use crate::showcase::Showcase;
@@ -61,10 +59,13 @@ impl Effects {
         let steps = run.history.iter().map(|epoch| epoch.clipped).sum::<f64>();
         Ok(Self {
             last_weights,
-            clipped: recipe.clip_norm.map(|_| steps / run.history.len() as f64),
+            clipped: recipe
+                .clip_norm
+                .or(recipe.clip_value)
+                .map(|_| steps / run.history.len() as f64),
             train_gaps: gaps(predictor, data, cpu.threads())?,
             test_gaps: showcase.map_or_else(Vec::new, |showcase| showcase.gaps.clone()),
-            best_gap: best_gap(recipe.label_smoothing, run.net.classes),
+            best_gap: best_gap(run),
             layers: Trainer::resume(checkpoint, Arc::clone(cpu))?
                 .statistics(data, cpu.threads())?,
             objective: events::scalar(folder, "step/objective"),
@@ -102,6 +103,14 @@ fn evaluate(checkpoint: &Checkpoint, data: &Dataset, cpu: &Arc<Cpu>) -> Result<E
     let mut predictor = Predictor::new(net, &checkpoint.weights, Arc::clone(cpu))?;
     let pipeline = predictor.pipeline(data.test.clone(), 0)?;
     Ok(predictor.evaluate(&pipeline, cpu.threads(), |_, _| ())?)
+}
+
+/// The gap at which the loss is smallest, where labels, all alike, are what counts.
+fn best_gap(run: &Run) -> Option<f64> {
+    let recipe = &run.recipe;
+    let mixed = recipe.augmentation.is_some_and(|augmentation| augmentation.mix.is_some());
+    let plain = !mixed && recipe.class_weights.is_none();
+    plain.then(|| recipe.criterion(Vec::new()).best_gap(run.net.classes)).flatten()
 }
 
 /// Of training pictures, evenly spaced.

@@ -5,14 +5,15 @@ use std::mem::discriminant;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use inception_engine::Cpu;
 use inception_image::{Augmentation, Dataset, Preprocessor};
 use inception_model::Model;
 use inception_net::Net;
 use inception_net::zoo;
 use inception_train::{
-    CHECKPOINT_FILE, Checkpoint, MODEL_FILE, Recipe, Start, Trainer, start_from, untrained,
+    CHECKPOINT_FILE, Checkpoint, MODEL_FILE, Preset, Recipe, Rule, Start, TrainError, Trainer,
+    start_from, untrained,
 };
 
 use crate::data::Look;
@@ -98,20 +99,25 @@ pub struct RecipeOptions {
     /// Pictures in a step
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub batch: Option<usize>,
-    /// Largest learning rate
+    /// Largest learning rate, of a step as it is: it is not scaled to the batch
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
-    /// How gradients change weights: rmsprop as the paper does, or sgd with momentum; where the
-    /// recipe has the other one, the learning rate becomes 0.045 or 0.1
+    /// How gradients change weights: rmsprop as the paper does, sgd with momentum, or adamw;
+    /// where the recipe has another one, the learning rate becomes 0.045, 0.1 or 0.001
     #[arg(long, value_enum, value_name = "NAME")]
     pub optimizer: Option<Optimizer>,
     /// Decides all that is random; the same seed gives the same model, bit by bit
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u32>,
-    /// A TOML file with the whole recipe, such as the recipe.toml of a run; options given beside
-    /// it replace what it says
-    #[arg(long, value_name = "FILE")]
-    pub recipe: Option<std::path::PathBuf>,
+    /// How to train: a recipe by name (`inception recipe` lists them) or a TOML file, such as the
+    /// recipe.toml of a run; options given beside it replace what it says [default: one that
+    /// suits the pictures]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub recipe: Option<String>,
+    /// Replaces any entry of the recipe, as in label_smoothing=0, average.decay=0.99 or
+    /// clip_norm=none, which leaves it out; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// Layers or modules whose weights stay as they are, by name; `*` stands for anything, as in
     /// conv*,inception_3*
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Fine-tuning")]
@@ -131,45 +137,45 @@ pub struct RecipeOptions {
 pub enum Optimizer {
     Rmsprop,
     Sgd,
+    Adamw,
 }
 
 impl Optimizer {
-    /// Changes a recipe of the other kind to this one, with a learning rate that suits it.
+    /// The usual constants and a learning rate that suits them: the paper's, momentum's for
+    /// networks with batch norm, PyTorch's.
+    fn usual(self) -> (Rule, f64) {
+        match self {
+            Self::Rmsprop => (Rule::RmsProp { decay: 0.9, momentum: 0.9, epsilon: 1.0 }, 0.045),
+            Self::Sgd => (Rule::Sgd { momentum: 0.9, nesterov: true }, 0.1),
+            Self::Adamw => (Rule::adamw(), 0.001),
+        }
+    }
+
+    /// Changes a recipe of another kind to this one.
     pub fn put_into(self, recipe: &mut Recipe) {
-        let usual = match self {
-            Self::Rmsprop => Recipe::default(),
-            Self::Sgd => Recipe::small(),
-        };
-        if discriminant(&recipe.optimizer) != discriminant(&usual.optimizer) {
-            recipe.optimizer = usual.optimizer;
-            recipe.schedule.learning_rate = usual.schedule.learning_rate;
+        let (rule, learning_rate) = self.usual();
+        if discriminant(&recipe.optimizer) != discriminant(&rule) {
+            recipe.optimizer = rule;
+            recipe.schedule.learning_rate = learning_rate;
         }
     }
 }
 
 impl RecipeOptions {
-    /// The recipe's file, if there is one.
-    pub fn file(&self) -> Result<Option<Recipe>> {
-        self.recipe.as_deref().map(read_recipe).transpose()
+    /// The recipe asked for, if one was.
+    pub fn named(&self) -> Result<Option<Recipe>> {
+        self.recipe.as_deref().map(|spec| recipe_text(spec)?.parse()).transpose()
     }
 
-    /// The recipe that results: the file's or, without one, that for the data.
-    pub fn recipe(
-        &self,
-        file: Option<Recipe>,
-        built_in: bool,
-        input: (usize, usize),
-    ) -> Result<Recipe> {
-        let mut recipe = match file {
-            Some(recipe) => recipe,
-            None if built_in => Recipe::small(),
-            None if input.0.min(input.1) < PHOTOGRAPH => Recipe {
-                augmentation: Some(Augmentation::small_pictures()),
-                batch: Recipe::small().batch,
-                ..Recipe::default()
-            },
-            None => Recipe::default(),
-        };
+    /// The recipe that results: the one `named` or, without one, the `usual`.
+    pub fn recipe(&self, named: Option<Recipe>, usual: &'static Preset) -> Result<Recipe> {
+        self.change(named.unwrap_or_else(|| usual.recipe()))
+    }
+
+    /// The recipe with what the options say instead.
+    pub fn change(&self, recipe: Recipe) -> Result<Recipe> {
+        let misused = |error: TrainError| usage(error.to_string());
+        let mut recipe = recipe.with_settings(&self.set).map_err(misused)?;
         recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
         recipe.batch = self.batch.unwrap_or(recipe.batch);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
@@ -177,18 +183,13 @@ impl RecipeOptions {
             optimizer.put_into(&mut recipe);
         }
         if let Some(rate) = self.learning_rate {
-            recipe.schedule.learning_rate = rate;
+            (recipe.schedule.learning_rate, recipe.schedule.reference_batch) = (rate, None);
         }
         self.freeze_in(&mut recipe);
-        recipe.check().map_err(|error| match &self.recipe {
-            Some(path) => anyhow!(error).context(path.display().to_string()),
-            None => usage(error.to_string()),
-        })?;
+        recipe.check().map_err(misused)?;
         Ok(recipe)
     }
-}
 
-impl RecipeOptions {
     /// Adds what is to be frozen. Features of frozen layers want few versions of each picture:
     /// with `--head-only` a recipe that says nothing about them gets two, without crops.
     fn freeze_in(&self, recipe: &mut Recipe) {
@@ -208,10 +209,52 @@ impl RecipeOptions {
     }
 }
 
-fn read_recipe(path: &Path) -> Result<Recipe> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("cannot read the recipe {}", path.display()))?;
-    Recipe::from_toml(&text).with_context(|| path.display().to_string())
+/// The recipe for a network (a built-in one's name, a file, or none asked for), pictures (the
+/// built-in ones without a folder) and an input's height and width.
+pub fn usual_recipe(
+    spec: Option<&str>,
+    data: Option<&Path>,
+    input: (usize, usize),
+) -> &'static Preset {
+    let from_model = spec.is_some_and(|spec| network::is_model_file(Path::new(spec)));
+    let name = match data {
+        _ if from_model => "finetune",
+        None => "embedded",
+        Some(_) if input.0.min(input.1) < PHOTOGRAPH => "small-pictures",
+        Some(_) => "small-data",
+    };
+    Preset::named(name).expect("a recipe that comes with the program")
+}
+
+/// A recipe's TOML and where it is from.
+pub struct RecipeText {
+    /// A name or a path.
+    pub source: String,
+    /// The TOML, with its comments.
+    pub text: String,
+}
+
+impl RecipeText {
+    /// What it says.
+    pub fn parse(&self) -> Result<Recipe> {
+        Recipe::from_toml(&self.text).with_context(|| self.source.clone())
+    }
+}
+
+/// The recipe of this name or in this file.
+pub fn recipe_text(spec: &str) -> Result<RecipeText> {
+    let source = spec.to_owned();
+    if let Some(preset) = Preset::named(spec) {
+        return Ok(RecipeText { source, text: preset.text.to_owned() });
+    }
+    if !Path::new(spec).exists() && !spec.contains(['.', '/', '\\']) {
+        let known: Vec<&str> = Preset::ALL.iter().map(|preset| preset.name).collect();
+        let known = known.join(", ");
+        return Err(usage(format!("`{spec}` is neither a recipe nor a file; there are {known}")));
+    }
+    let text =
+        fs::read_to_string(spec).with_context(|| format!("cannot read the recipe {spec}"))?;
+    Ok(RecipeText { source, text })
 }
 
 /// A trainer where the run in a folder was last saved. `epochs`, where given, is the new
@@ -244,7 +287,10 @@ pub fn resume(folder: &Path, epochs: Option<usize>, cpu: Arc<Cpu>) -> Result<Tra
 #[cfg(test)]
 mod tests {
     use super::*;
-    use inception_train::Rule;
+
+    fn preset(name: &str) -> &'static Preset {
+        Preset::named(name).unwrap()
+    }
 
     fn chosen(spec: Option<&str>, options: NetworkOptions, side: usize, grey: bool) -> Net {
         network(spec, &options, 5, Look { side, grey }).unwrap()
@@ -290,22 +336,22 @@ mod tests {
             optimizer: Some(Optimizer::Sgd),
             ..RecipeOptions::default()
         };
-        let recipe = options.recipe(None, false, (128, 128)).unwrap();
+        let recipe = options.recipe(None, preset("small-data")).unwrap();
         assert_eq!((recipe.epochs, recipe.schedule.learning_rate), (3, 0.01));
-        assert!(matches!(recipe.optimizer, inception_train::Rule::Sgd { .. }));
-        assert_eq!(recipe.batch, Recipe::default().batch);
+        assert!(matches!(recipe.optimizer, Rule::Sgd { .. }));
+        assert_eq!(recipe.batch, preset("small-data").recipe().batch);
         let zero = RecipeOptions { epochs: Some(0), ..RecipeOptions::default() };
-        assert!(zero.recipe(None, true, (28, 28)).unwrap_err().to_string().contains("epochs"));
+        assert!(zero.recipe(None, preset("embedded")).unwrap_err().to_string().contains("epochs"));
     }
 
     #[test]
     fn an_optimizer_brings_its_learning_rate_and_leaves_its_own_kind_alone() {
         let with = |optimizer, recipe| {
             let options = RecipeOptions { optimizer: Some(optimizer), ..RecipeOptions::default() };
-            let recipe = options.recipe(Some(recipe), false, (128, 128)).unwrap();
+            let recipe = options.recipe(Some(recipe), preset("small-data")).unwrap();
             (recipe.optimizer, recipe.schedule.learning_rate)
         };
-        let (small, default) = (Recipe::small(), Recipe::default());
+        let (small, default) = (preset("embedded").recipe(), preset("small-data").recipe());
         assert!(matches!(small.optimizer, Rule::Sgd { nesterov: true, .. }));
         assert!(matches!(default.optimizer, Rule::RmsProp { .. }));
         assert_eq!(with(Optimizer::Sgd, default.clone()), (small.optimizer.clone(), 0.1));
@@ -314,5 +360,43 @@ mod tests {
         mine.optimizer = Rule::Sgd { momentum: 0.5, nesterov: false };
         mine.schedule.learning_rate = 0.02;
         assert_eq!(with(Optimizer::Sgd, mine.clone()), (mine.optimizer, 0.02));
+    }
+
+    #[test]
+    fn recipes_suit_the_pictures() {
+        let folder = Some(Path::new("photos"));
+        let suits = |data, side| usual_recipe(None, data, (side, side)).name;
+        assert_eq!(suits(None, 28), "embedded");
+        assert_eq!(suits(folder, 28), "small-pictures");
+        assert_eq!(suits(folder, 128), "small-data");
+    }
+
+    #[test]
+    fn a_rate_asked_for_is_the_rate() {
+        let options = RecipeOptions {
+            recipe: Some("paper".into()),
+            batch: Some(64),
+            ..RecipeOptions::default()
+        };
+        let rate = |options: &RecipeOptions| {
+            let named = options.named().unwrap();
+            options.recipe(named, preset("embedded")).unwrap().learning_rate(0.0)
+        };
+        assert_eq!(rate(&options), 0.09);
+        assert_eq!(rate(&RecipeOptions { learning_rate: Some(0.02), ..options }), 0.02);
+    }
+
+    #[test]
+    fn entries_are_replaced_and_faults_name_the_known_ones() {
+        let set = |settings: &[&str]| {
+            let set = settings.iter().map(|&setting| setting.to_owned()).collect();
+            let options = RecipeOptions { set, ..RecipeOptions::default() };
+            options.recipe(None, preset("embedded"))
+        };
+        let recipe = set(&["label_smoothing=0", "average=none"]).unwrap();
+        assert_eq!((recipe.label_smoothing, recipe.average), (0.0, None));
+        assert!(set(&["smoothing=0"]).unwrap_err().to_string().contains("`label_smoothing`"));
+        let unknown = RecipeOptions { recipe: Some("papre".into()), ..RecipeOptions::default() };
+        assert!(unknown.named().unwrap_err().to_string().contains("paper, tf-slim"));
     }
 }

@@ -13,17 +13,20 @@ mod hub;
 mod job;
 mod judge;
 mod live;
+mod method;
 mod network;
 mod onnx_runtime;
 mod options;
 mod output;
 mod plot;
 mod progress;
+mod rate_chart;
 mod report;
 mod results;
 mod run_folder;
 mod sheet;
 mod showcase;
+mod teacher;
 mod text;
 
 use std::process::ExitCode;
@@ -31,8 +34,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use commands::{
-    ablate, advise, bench, completions, diff, eval, explain_plan, export, import, networks,
-    predict, pull, summary, train, tune,
+    ablate, advise, bench, completions, diff, eval, explain_plan, export, import, lr_find,
+    networks, predict, pull, recipe, summary, train, tune,
 };
 
 /// Trains, uses and shows networks of the Inception family, on the CPU.
@@ -58,6 +61,8 @@ Exit codes: 0 done, 1 something failed, 2 the command line is wrong.";
 #[derive(Subcommand)]
 enum Command {
     Train(Box<train::Args>),
+    Recipe(recipe::Args),
+    LrFind(Box<lr_find::Args>),
     Predict(predict::Args),
     Eval(eval::Args),
     Import(import::Args),
@@ -79,6 +84,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Train(args) => train::run(&args),
+        Command::LrFind(args) => lr_find::run(&args),
+        Command::Recipe(args) => recipe::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Import(args) => import::run(&args),

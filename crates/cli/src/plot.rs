@@ -12,13 +12,36 @@ pub struct Curve<'a> {
 
 const HEIGHT: usize = 9;
 
-/// The curves in one frame of the given inner width in characters: title, axis with three
-/// numbers, epochs below. `label` writes a value of the vertical axis. Later curves are drawn
-/// over earlier ones. Empty if no curve has a finite value.
+/// What stands below a frame.
+pub struct Axis<'a> {
+    /// At its left end.
+    pub first: String,
+    /// At its right end.
+    pub last: String,
+    /// Between them.
+    pub name: &'a str,
+}
+
+/// The curves over epochs, as [`plot_along`] draws them.
 pub fn plot(
     title: &str,
     curves: &[Curve],
     first_epoch: usize,
+    width: usize,
+    label: impl Fn(f64) -> String,
+) -> String {
+    let epochs = curves.iter().map(|c| c.values.len()).max().unwrap_or(1);
+    let (first, last) = (first_epoch.to_string(), (first_epoch + epochs - 1).to_string());
+    plot_along(title, curves, &Axis { first, last, name: "epoch" }, width, label)
+}
+
+/// The curves in one frame of the given inner width in characters: title, axis with three
+/// numbers, the other axis below. `label` writes a value of the vertical axis. Later curves are drawn
+/// over earlier ones. Empty if no curve has a finite value.
+pub fn plot_along(
+    title: &str,
+    curves: &[Curve],
+    axis: &Axis,
     width: usize,
     label: impl Fn(f64) -> String,
 ) -> String {
@@ -46,11 +69,11 @@ pub fn plot(
         text += &format!("{label:>margin$} {tick}{}\n", row.trim_end());
     }
     text += &format!("{:margin$} └{}\n", "", "─".repeat(width));
-    let (first, last) = (first_epoch.to_string(), (first_epoch + epochs - 1).to_string());
+    let Axis { first, last, name } = axis;
     let between = width.saturating_sub(first.len() + last.len());
     text += &match epochs {
-        1 => format!("{:margin$}  epoch {first}\n", ""),
-        _ => format!("{:margin$}  {first}{:^between$}{last}\n", "", "epoch"),
+        1 => format!("{:margin$}  {name} {first}\n", ""),
+        _ => format!("{:margin$}  {first}{name:^between$}{last}\n", ""),
     };
     text
 }

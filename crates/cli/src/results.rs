@@ -9,11 +9,8 @@ use inception_engine::Cpu;
 use inception_image::Dataset;
 use inception_image::dataset::Source;
 use inception_model::Model;
-use inception_train::{
-    CHECKPOINT_FILE, Decay, EpochReport, MODEL_FILE, Predictor, Recipe, Rule, Run,
-};
+use inception_train::{CHECKPOINT_FILE, EpochReport, MODEL_FILE, Predictor, Run};
 
-use crate::data;
 use crate::effects::Effects;
 use crate::events::EVENTS_FILE;
 use crate::output::{self, invocation, quoted};
@@ -22,6 +19,7 @@ use crate::report::{Epoch, Report};
 use crate::run_folder::{self, EXAMPLE_FILE, LOG_FILE, RECIPE_FILE, REPORT_FILE};
 use crate::showcase::{Showcase, rgb};
 use crate::text::{Align, Table, count, duration, grouped, percent};
+use crate::{data, method};
 
 /// A finished run and what its model does on the test pictures.
 pub struct Results<'a> {
@@ -206,23 +204,13 @@ impl<'a> Results<'a> {
     fn facts(&self) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
         let Run { net, recipe, steps, .. } = self.run;
         let input = net.input;
-        let or_none = |value: Option<f64>| value.map_or("none".to_owned(), |v| v.to_string());
         let network = vec![
             ("name", net.name.clone()),
             ("input", format!("{} × {} × {}", input.channels, input.height, input.width)),
             ("classes", net.classes.to_string()),
             ("parameters", grouped(self.parameters as u64)),
         ];
-        let method = vec![
-            ("epochs", recipe.epochs.to_string()),
-            ("batch", recipe.batch.to_string()),
-            ("optimiser", optimizer(recipe)),
-            ("learning rate", schedule(recipe)),
-            ("label smoothing", recipe.label_smoothing.to_string()),
-            ("weight decay", recipe.weight_decay.to_string()),
-            ("gradient clipping", or_none(recipe.clip_norm)),
-            ("weight average", or_none(recipe.average_decay)),
-        ];
+        let method = method::facts(recipe);
         let run = vec![
             ("pictures", data::name(self.path)),
             ("steps", grouped(*steps)),
@@ -233,34 +221,5 @@ impl<'a> Results<'a> {
             ("version", format!("inception {}", env!("CARGO_PKG_VERSION"))),
         ];
         vec![("Network", network), ("Recipe", method), ("Run", run)]
-    }
-}
-
-/// The optimiser in words.
-pub fn optimizer(recipe: &Recipe) -> String {
-    match &recipe.optimizer {
-        Rule::Sgd { momentum, nesterov } => {
-            let nesterov = if *nesterov { " (Nesterov)" } else { "" };
-            format!("SGD, momentum {momentum}{nesterov}")
-        }
-        Rule::RmsProp { decay, momentum, epsilon } => {
-            format!("RMSProp, decay {decay}, momentum {momentum}, ε {epsilon}")
-        }
-    }
-}
-
-fn schedule(recipe: &Recipe) -> String {
-    let schedule = &recipe.schedule;
-    let decay = match schedule.decay {
-        Decay::Constant => "constant".to_owned(),
-        Decay::Cosine => "cosine".to_owned(),
-        Decay::Exponential { factor, every, staircase } => {
-            let how = if staircase { "at once" } else { "smoothly" };
-            format!("× {factor} every {every} epochs, {how}")
-        }
-    };
-    match schedule.warmup_epochs {
-        0.0 => format!("{}, {decay}", schedule.learning_rate),
-        epochs => format!("{}, {decay}, warm-up {epochs}", schedule.learning_rate),
     }
 }

@@ -37,6 +37,19 @@ pub struct Settings {
     pub seed: u64,
     /// Whether a picture that cannot be read stops everything.
     pub strict: bool,
+    /// The network whose answers are learned from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<TeacherFile>,
+}
+
+/// A teacher's model file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeacherFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// SHA-256 of what was in it when the run began, in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// A new folder: the one asked for, which must not hold anything yet, or the next free
@@ -168,7 +181,9 @@ mod tests {
     fn settings_are_read_back() {
         let root = tempfile::tempdir().unwrap();
         for data in [None, Some(PathBuf::from("a folder/with \"quotes\""))] {
-            let settings = Settings { data, test_fraction: 0.1, seed: 7, strict: true };
+            let teacher = Some(TeacherFile { path: "a teacher".into(), sha256: "0f".into() });
+            let (seed, strict) = (7, true);
+            let settings = Settings { data, test_fraction: 0.1, seed, strict, teacher };
             settings.save(root.path()).unwrap();
             assert_eq!(Settings::load(root.path()).unwrap(), settings);
         }

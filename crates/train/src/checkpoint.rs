@@ -48,9 +48,26 @@ pub struct Run {
     pub epoch: Option<Tally>,
 }
 
+impl Run {
+    /// Whether all epochs are done, or the recipe ends the run before.
+    pub fn is_over(&self) -> bool {
+        let stopping = self.recipe.early_stopping;
+        self.history.len() >= self.recipe.epochs
+            || stopping.is_some_and(|stopping| stopping.is_over(&self.history))
+    }
+
+    /// Whether the model is that of the last epoch: without early stopping always.
+    pub(crate) fn is_best(&self) -> bool {
+        let best = self.recipe.early_stopping.and_then(|stopping| stopping.best(&self.history));
+        best.is_none_or(|best| best + 1 == self.history.len())
+    }
+}
+
 /// The tensors' names are the group and the parameter's name.
 const WEIGHTS: &str = "weights/";
 const AVERAGE: &str = "average/";
+/// Header entry with the number of steps that have moved the average.
+const AVERAGED: &str = "averaged";
 
 fn optimizer_group(slot: &str) -> String {
     format!("optimizer.{slot}/")
@@ -84,7 +101,8 @@ impl Checkpoint {
         let run: Run = file.header_json("run").map_err(unreadable)?;
         run.recipe.check().map_err(|error| fault(error.to_string()))?;
         let graph = run.net.graph().map_err(|error| fault(error.to_string()))?;
-        Groups::new(file).checkpoint(run, &graph).map_err(fault)
+        let averaged = file.header(AVERAGED).ok().and_then(|count| count.parse().ok());
+        Groups::new(file).checkpoint(run, averaged, &graph).map_err(fault)
     }
 }
 
@@ -97,8 +115,11 @@ pub(crate) fn write(
     optimizer: &Optimizer,
 ) -> Result<(), TrainError> {
     let run = serde_json::to_string(run).expect("a run is plain data");
-    let header =
+    let mut header =
         BTreeMap::from([("format".to_owned(), FORMAT.to_owned()), ("run".to_owned(), run)]);
+    if let Some(average) = average {
+        header.insert(AVERAGED.to_owned(), average.count().to_string());
+    }
     let mut tensors: Vec<(String, &[usize], &[f32])> = Vec::new();
     let mut add = |group: &str, place: usize, values| {
         let parameter = &weights.tensors()[place].parameter;
@@ -134,10 +155,19 @@ impl Groups {
     }
 
     /// Fails with what does not fit.
-    fn checkpoint(mut self, run: Run, graph: &Graph) -> Result<Checkpoint, String> {
+    fn checkpoint(
+        mut self,
+        run: Run,
+        averaged: Option<u64>,
+        graph: &Graph,
+    ) -> Result<Checkpoint, String> {
         let weights = self.weights(WEIGHTS, graph)?;
-        let average = match run.recipe.average_decay {
-            Some(decay) => Some(Average::new(decay, self.weights(AVERAGE, graph)?)),
+        let average = match run.recipe.average {
+            Some(how) => {
+                let weights = self.weights(AVERAGE, graph)?;
+                let count = averaged.ok_or("its header does not count the average's steps")?;
+                Some(Average::restored(how, weights, count))
+            }
             None => None,
         };
         let mut optimizer = Optimizer::new(run.recipe.optimizer.clone(), &weights);

@@ -61,6 +61,9 @@ pub enum TrainError {
         /// The class.
         class: String,
     },
+    /// A teacher that cannot teach this network.
+    #[error("the teacher does not fit: {0}")]
+    Teacher(String),
     /// No training picture could be read.
     #[error("no training picture can be read; the first: {0}")]
     NoPictures(String),

@@ -1,5 +1,6 @@
 //! Networks and data small enough for tests.
 
+use inception_engine::Cpu;
 use inception_model::Weights;
 use inception_net::graph::{Graph, Head, Init, Layer, Linear, Op, Shape};
 
@@ -21,4 +22,9 @@ pub(crate) fn vector(values: &[f32]) -> Weights {
     };
     let tensor = ("fc.weight".to_owned(), vec![1, values.len()], values.to_vec());
     Weights::from_named(&graph, [tensor]).expect("the network's one tensor")
+}
+
+/// Two threads, so that what is shared out is shared out.
+pub(crate) fn cpu() -> Cpu {
+    Cpu::new(2).expect("two threads")
 }

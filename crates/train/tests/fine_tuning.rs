@@ -246,7 +246,7 @@ fn statistics_that_do_not_suit_raise_the_alarm_once() {
 #[test]
 fn statistics_taken_anew_are_the_populations() {
     let run = |reestimate_norm| {
-        let recipe = Recipe { average_decay: None, reestimate_norm, ..recipe(1) };
+        let recipe = Recipe { average: None, reestimate_norm, ..recipe(1) };
         trained(model(), recipe, &data()).0.weights
     };
     let (moving, anew) = (run(None), run(Some(100)));
@@ -260,7 +260,7 @@ fn statistics_taken_anew_are_the_populations() {
 
 #[test]
 fn over_one_batch_of_all_pictures_the_statistics_are_that_batchs() {
-    let plain = Recipe { batch: 102, average_decay: None, augmentation: None, ..recipe(1) };
+    let plain = Recipe { batch: 102, average: None, augmentation: None, ..recipe(1) };
     let anew = Recipe { reestimate_norm: Some(9), ..plain };
     let found = trained(without_dropout(), anew, &data()).0.weights;
     // The batch once more moves nothing: 0.9 of its statistics and a tenth of them.

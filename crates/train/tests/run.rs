@@ -12,8 +12,8 @@ use inception_image::Sample;
 use inception_image::dataset::Source;
 use inception_model::Model;
 use inception_train::{
-    CHECKPOINT_FILE, Checkpoint, MODEL_FILE, Observer, Origin, Predictor, Recipe, RunOptions,
-    StepReport, TrainError, Trainer, untrained,
+    Averaging, CHECKPOINT_FILE, Checkpoint, MODEL_FILE, Observer, Origin, Predictor, Recipe, Rule,
+    RunOptions, StepReport, TrainError, Trainer, untrained,
 };
 use tempfile::tempdir;
 
@@ -50,7 +50,7 @@ fn learns_and_says_how() {
     let step = &witness.steps[8];
     assert_eq!((step.epoch, step.epochs, step.step, step.steps), (2, 16, 3, 6));
     let rates: Vec<f64> = witness.steps.iter().map(|step| step.learning_rate).collect();
-    assert_eq!(rates[8], recipe(16).schedule.at(1.0 + 2.0 / 6.0, 16.0));
+    assert_eq!(rates[8], recipe(16).learning_rate(1.0 + 2.0 / 6.0));
 
     // What is saved is what was evaluated.
     let model = Model::load(&folder.path().join(MODEL_FILE)).unwrap();
@@ -188,7 +188,7 @@ fn accumulated_gradients_are_those_of_one_large_batch() {
 
 #[test]
 fn without_average_the_weights_themselves_are_saved() {
-    let (checkpoint, model) = outcome(&Recipe { average_decay: None, ..recipe(1) }, 1, 1);
+    let (checkpoint, model) = outcome(&Recipe { average: None, ..recipe(1) }, 1, 1);
     assert!(checkpoint.average.is_none());
     assert_eq!(model.weights, checkpoint.weights);
 }
@@ -216,7 +216,7 @@ fn numbers_that_blow_up_stop_the_run_and_keep_the_checkpoint() {
 fn a_test_loss_that_blows_up_is_no_epoch() {
     let folder = tempdir().unwrap();
     // One step: its weights are finite, and only the test pictures show what they do.
-    let mut recipe = Recipe { batch: 102, average_decay: None, ..recipe(1) };
+    let mut recipe = Recipe { batch: 102, average: None, ..recipe(1) };
     recipe.schedule.learning_rate = 1e30;
     recipe.schedule.warmup_epochs = 0.0;
     let trainer = Trainer::new(model(), recipe, cpu(1)).unwrap();
@@ -335,8 +335,8 @@ fn a_file_that_is_no_checkpoint_is_named() {
     assert!(fault().contains("inception-model"), "{}", fault());
     let mut other = good.clone();
     other.run.net.name = "other".into();
-    other.run.recipe.optimizer = inception_train::Rule::Sgd { momentum: 0.5, nesterov: false };
-    other.run.recipe.average_decay = Some(0.5);
+    other.run.recipe.optimizer = Rule::Sgd { momentum: 0.5, nesterov: false };
+    other.run.recipe.average = Some(Averaging::Exponential { decay: 0.5 });
     other.average = None;
     other.save(&path).unwrap();
     assert!(fault().contains("average/"), "{}", fault());
@@ -425,4 +425,51 @@ fn clipped_steps_are_counted() {
         let numbers: Vec<u64> = witness.steps.iter().map(|step| step.run_step).collect();
         assert_eq!(numbers, (1..=12).collect::<Vec<u64>>());
     }
+}
+
+#[test]
+fn a_student_learns_from_its_teacher_alone() {
+    let folder = tempdir().unwrap();
+    let (_, teacher) = outcome(&recipe(16), 2, 1);
+    let settings = ["distillation.temperature=4", "distillation.weight=1"];
+    let recipe = recipe(12).with_settings(&settings).unwrap();
+    let student = || Trainer::new(model(), recipe.clone(), cpu(2)).unwrap();
+    let mut witness = Witness::default();
+    // Labels count for nothing: what is learned is learned from the teacher.
+    let mut data = data();
+    data.train.iter_mut().for_each(|sample| sample.label = 0);
+    let taught = student().with_teacher(&teacher).unwrap();
+    train(taught, &data, folder.path(), 1, &mut witness).unwrap();
+    assert!(witness.epochs[11].test_top1 >= Some(0.9), "{:?}", witness.epochs[11]);
+
+    let alone = train(student(), &data, folder.path(), 1, &mut Witness::default());
+    assert!(alone.unwrap_err().to_string().contains("needs a teacher"));
+    let untaught = Recipe { distillation: None, ..recipe.clone() };
+    let fault = |student: Trainer, teacher: &Model| {
+        student.with_teacher(teacher).err().unwrap().to_string()
+    };
+    let plain = Trainer::new(model(), untaught, cpu(1)).unwrap();
+    assert!(fault(plain, &teacher).contains("without `distillation`"));
+    let mut stranger = teacher.clone();
+    stranger.labels[1] = "dots".into();
+    assert!(fault(student(), &stranger).contains("no class `columns`"));
+    stranger.net.input.height = 9;
+    assert!(fault(student(), &stranger).contains("pictures of 1×9×8"));
+}
+
+#[test]
+fn a_rate_is_found() {
+    let folder = tempdir().unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let find = || {
+        let trainer = Trainer::new(model(), recipe(1), cpu(2)).unwrap();
+        let (folder, checkpoint_every) = (folder.path(), std::time::Duration::MAX);
+        let options = RunOptions { folder, workers: 1, checkpoint_every, stop: &stop };
+        trainer.find_rate(&data(), options, (60, (1e-4, 1e4)), &mut ()).unwrap()
+    };
+    let curve = find();
+    assert!((20..60).contains(&curve.points.len()), "{} steps", curve.points.len());
+    let (steepest, suggestion) = (curve.steepest().unwrap(), curve.suggestion().unwrap());
+    assert!(steepest > 1e-3 && (1e-3..10.0).contains(&suggestion), "{suggestion}");
+    assert_eq!(find(), curve);
 }

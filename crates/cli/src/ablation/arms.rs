@@ -119,6 +119,8 @@ pub const NAMES: [&str; 12] = [
 
 #[cfg(test)]
 mod tests {
+    use inception_train::Preset;
+
     use super::*;
     use inception_net::advise::Rewrite;
     use inception_net::zoo::{self, Options};
@@ -127,7 +129,10 @@ mod tests {
     fn arms(width: f64, side: usize) -> Vec<Arm> {
         let size = Some((side, side));
         let options = Options { width, size, ..Options::default() };
-        all(&zoo::build("inception-v3-small", &options).unwrap(), &Recipe::small())
+        all(
+            &zoo::build("inception-v3-small", &options).unwrap(),
+            &Preset::named("embedded").unwrap().recipe(),
+        )
     }
 
     fn cost(net: &Net) -> usize {

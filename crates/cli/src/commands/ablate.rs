@@ -13,8 +13,8 @@ use inception_image::dataset::OpenOptions;
 use inception_model::Model;
 use inception_net::zoo::{self, Options};
 use inception_train::{
-    CHECKPOINT_FILE, Checkpoint, EpochReport, MODEL_FILE, Observer, Recipe, RunOptions, StepReport,
-    Trainer, untrained,
+    CHECKPOINT_FILE, Checkpoint, EpochReport, MODEL_FILE, Observer, Preset, Recipe, RunOptions,
+    StepReport, Trainer, untrained,
 };
 use serde_json::json;
 
@@ -50,9 +50,9 @@ pub struct Args {
     /// How often every training picture is seen in a run [default: the recipe's, or 4]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     epochs: Option<usize>,
-    /// A TOML file with the recipe of the reference; the ladder's are made of it
-    #[arg(long, value_name = "FILE")]
-    recipe: Option<PathBuf>,
+    /// The recipe of the reference, by name or a TOML file; the ladder's are made of it
+    #[arg(long, value_name = "NAME|FILE")]
+    recipe: Option<String>,
     /// Factor of the widths of inception-v3-small
     #[arg(long, value_name = "FACTOR", default_value = "1", allow_negative_numbers = true)]
     width: f64,
@@ -138,8 +138,9 @@ fn plan(args: &Args) -> Result<Plan> {
         recipe: args.recipe.clone(),
         ..RecipeOptions::default()
     };
-    // All pictures are small here.
-    let recipe = options.recipe(options.file()?, true, (MOST_PIXELS, MOST_PIXELS))?;
+    // Few epochs of small pictures, as in the embedded job.
+    let usual = Preset::named("embedded").expect("a recipe that comes with the program");
+    let recipe = options.recipe(options.named()?, usual)?;
     let size = match args.size {
         Some(size) => size.into(),
         None => {
@@ -308,7 +309,8 @@ impl<'a> Driver<'a> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create the run's folder {}", folder.display()))?;
         let OpenOptions { test_share: test_fraction, seed, strict } = OpenOptions::default();
-        Settings { data: self.plan.data.clone(), test_fraction, seed, strict }.save(folder)?;
+        let (data, teacher) = (self.plan.data.clone(), None);
+        Settings { data, test_fraction, seed, strict, teacher }.save(folder)?;
         run_folder::write(folder, run_folder::RECIPE_FILE, &recipe.to_toml())?;
         run_folder::write(folder, "network.toml", &arm.net.to_toml())?;
         Ok(trainer)

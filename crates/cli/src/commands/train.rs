@@ -23,8 +23,9 @@ use crate::options::{self, MachineOptions, NetworkOptions};
 use crate::output::{self, invocation, quoted};
 use crate::results::Results;
 use crate::run_folder::{self, Log, Settings};
+use crate::teacher::{self, TeacherOptions};
 use crate::text::{count, grouped, scaled};
-use crate::{data, network, results};
+use crate::{data, method, network};
 
 /// Trains a network on a folder of pictures, or on the built-in Fashion-MNIST
 #[derive(clap::Args)]
@@ -44,7 +45,7 @@ pub struct Args {
     /// Goes on with the run in this folder, where its checkpoint is
     #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "out", "dialect", "size",
         "channels", "width", "batch", "learning_rate", "optimizer", "seed", "recipe",
-        "test_fraction", "strict", "freeze", "freeze_until", "head_only"])]
+        "set", "teacher", "test_fraction", "strict", "freeze", "freeze_until", "head_only"])]
     resume: Option<PathBuf>,
     /// Share of each class set aside for testing, where the folder has no split [default: 0.2]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true,
@@ -62,6 +63,8 @@ pub struct Args {
     #[command(flatten)]
     recipe: RecipeOptions,
     #[command(flatten)]
+    teacher: TeacherOptions,
+    #[command(flatten)]
     machine: MachineOptions,
 }
 
@@ -73,6 +76,8 @@ Examples:
       Yours: photos/cat/…, photos/dog/…; a fifth of them is kept for testing.
   inception train photos/ --model inception-v3 --epochs 100 --batch 16
       The whole network at 299×299; give it thousands of pictures and a night.
+  inception train photos/ --recipe paper --epochs 30 --set label_smoothing=0
+      The v3 paper's method in fewer epochs, with one ingredient left out.
   inception train photos/ --model mine.toml --recipe recipe.toml --out runs/mine
   inception train --resume runs/mine
       Goes on where Ctrl-C or a power cut ended it, to the same bits.
@@ -134,23 +139,27 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// A new run. Its folder is made last, when all else is known to be in order.
 fn begin(args: &Args, cpu: &Arc<Cpu>) -> Result<Job> {
     // The split hangs on the seed too, which a recipe's file may say.
-    let recipe = args.recipe.file()?;
+    let recipe = args.recipe.named()?;
     let seed = args.recipe.seed.or(recipe.as_ref().map(|recipe| recipe.seed)).unwrap_or(0);
     let test_fraction = args.test_fraction.unwrap_or(OpenOptions::default().test_share);
     let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     let data = args.data.as_ref().map(absolute);
-    let settings = Settings { data, test_fraction, seed: seed.into(), strict: args.strict };
+    let (teacher, seed, strict) = (args.teacher.file()?, seed.into(), args.strict);
+    let settings = Settings { data, test_fraction, seed, strict, teacher };
     let data = open(&settings, args.data.as_deref(), cpu.threads())?;
     let look = data::look(&data.train).context("none of the pictures looked at can be read")?;
     let spec = args.model.as_deref();
     let net = job::network(spec, &args.network, data.classes.len(), look)?;
     let input = (net.input.height, net.input.width);
-    let recipe = args.recipe.recipe(recipe, args.data.is_none(), input)?;
+    let usual = job::usual_recipe(spec, args.data.as_deref(), input);
+    let recipe = args.recipe.recipe(recipe, usual)?;
+    let recipe = args.teacher.change(recipe)?;
     let name = net.name.clone();
     let start = job::start(spec, net, &data, recipe.seed)?;
     let notes = spec.map_or_else(Vec::new, |spec| notes(spec, &start));
     let toml = recipe.to_toml();
     let trainer = Trainer::new(start.model, recipe, Arc::clone(cpu))?;
+    let trainer = teacher::bring(trainer, settings.teacher.as_ref())?;
     let folder = run_folder::create(args.out.as_deref(), &name)?;
     settings.save(&folder)?;
     run_folder::write(&folder, run_folder::RECIPE_FILE, &toml)?;
@@ -182,6 +191,7 @@ fn go_on(args: &Args, folder: &Path, cpu: &Arc<Cpu>) -> Result<Job> {
     let path = args.data.as_deref().or(settings.data.as_deref());
     let data = open(&settings, path, cpu.threads())?;
     let trainer = job::resume(folder, args.recipe.epochs, Arc::clone(cpu))?;
+    let trainer = teacher::bring(trainer, settings.teacher.as_ref())?;
     Ok(Job { trainer, start: Vec::new(), data, settings, folder: folder.to_owned() })
 }
 
@@ -226,10 +236,10 @@ fn introduce(job: &Job, cpu: &Cpu) {
         "training  {} of batches of {}, learning rate {}, seed {}",
         count(recipe.epochs as u64, "epoch"),
         recipe.batch,
-        recipe.schedule.learning_rate,
+        recipe.schedule.largest(recipe.step_pictures()),
         recipe.seed,
     ));
-    output::note(&format!("          {}", results::optimizer(recipe)));
+    output::note(&format!("          {}", method::optimizer(recipe)));
     output::note(&format!("machine   {}, {}", count(cpu.threads() as u64, "thread"), cpu.isa()));
     output::note(&format!("folder    {}", job.folder.display()));
     match history.len() {

@@ -76,7 +76,7 @@ name = "fc"
 pub const RECIPE: &str = "\
 epochs = 6
 batch = 8
-average_decay = 0.9
+average = { type = 'exponential', decay = 0.9 }
 optimizer = { type = 'sgd', momentum = 0.9 }
 schedule = { learning_rate = 0.05, decay = { type = 'cosine' } }
 augmentation = { crop = { shift = { by = 1 } }, flip = 0.5 }

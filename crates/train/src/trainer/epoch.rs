@@ -9,7 +9,7 @@ use inception_metrics::Evaluation;
 
 use super::Trainer;
 use super::session::Session;
-use super::step::Broken;
+use super::step::{Broken, Moment};
 use crate::predictor::Predictor;
 use crate::report::Tally;
 use crate::{TrainError, diagnosis};
@@ -35,9 +35,10 @@ impl Trainer {
                 return Ok(false);
             }
             let done = epoch as f64 + tally.steps as f64 / steps as f64;
-            let rate = self.run.recipe.schedule.at(done, epochs as f64);
+            let rate = self.run.recipe.learning_rate(done);
+            let moment = Moment { learning_rate: rate, done: done / epochs as f64 };
             let some = batches.by_ref().take(accumulate);
-            let figures = match self.step(some, rate, &mut tally.evaluation) {
+            let figures = match self.step(some, &session.criterion, moment, &mut tally.evaluation) {
                 Ok(Some(figures)) => figures,
                 Ok(None) => break,
                 Err(Broken::Error(error)) => return Err(error),

@@ -17,9 +17,11 @@ use crate::checkpoint::{self, Checkpoint, Run};
 use crate::fine_tuning::Parts;
 use crate::optimizer::Optimizer;
 use crate::report::Observer;
+use crate::teacher::Teacher;
 use crate::{Origin, Recipe, TrainError, diagnosis};
 
 mod epoch;
+mod find;
 mod norm;
 mod session;
 mod statistics;
@@ -30,7 +32,7 @@ pub use statistics::LayerStatistics;
 
 /// The run's state, in its folder.
 pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
-/// The model as of the last whole epoch, in the run's folder.
+/// The model as of the last whole epoch, in the run's folder; with early stopping as of the best.
 pub const MODEL_FILE: &str = "model.safetensors";
 
 /// What a run needs besides network, recipe and data, and what its result does not depend on.
@@ -75,6 +77,8 @@ pub struct Trainer {
     accumulated: Vec<Vec<f32>>,
     average: Option<Average>,
     optimizer: Optimizer,
+    /// Answers every batch before the network does, where the recipe has a distillation.
+    teacher: Option<Teacher>,
 }
 
 impl Trainer {
@@ -85,7 +89,7 @@ impl Trainer {
     pub fn new(model: Model, recipe: Recipe, cpu: Arc<Cpu>) -> Result<Self, TrainError> {
         recipe.check()?;
         let Model { net, weights, labels, .. } = model;
-        let average = recipe.average_decay.map(|decay| Average::new(decay, weights.clone()));
+        let average = recipe.average.map(|how| Average::new(how, weights.clone()));
         let optimizer = Optimizer::new(recipe.optimizer.clone(), &weights);
         let run = Run { net, labels, recipe, steps: 0, history: Vec::new(), epoch: None };
         Self::resume(Checkpoint { run, weights, average, optimizer }, cpu)
@@ -99,11 +103,42 @@ impl Trainer {
     pub fn resume(checkpoint: Checkpoint, cpu: Arc<Cpu>) -> Result<Self, TrainError> {
         let Checkpoint { run, weights, average, optimizer } = checkpoint;
         run.recipe.check()?;
-        let graph = run.net.graph()?;
+        let mut graph = run.net.graph()?;
+        run.recipe.adjust(&mut graph);
         let parts = Parts::new(&graph, run.recipe.fine_tuning.as_ref())?;
         let (modes, inputs) = (&parts.modes, &parts.inputs);
         let training = Training::partial(&graph, weights, Arc::clone(&cpu), modes, inputs)?;
-        Ok(Self { cpu, graph, run, parts, training, accumulated: Vec::new(), average, optimizer })
+        Ok(Self {
+            cpu,
+            graph,
+            run,
+            parts,
+            training,
+            accumulated: Vec::new(),
+            average,
+            optimizer,
+            teacher: None,
+        })
+    }
+
+    /// The same with a teacher, whose answers count as the recipe's distillation says. It is not
+    /// part of a checkpoint: who resumes the run brings it again.
+    ///
+    /// # Errors
+    /// If the recipe has no distillation, or the teacher does not fit the network.
+    pub fn with_teacher(self, teacher: &Model) -> Result<Self, TrainError> {
+        if self.run.recipe.distillation.is_none() {
+            let missing = "a teacher without `distillation`: temperature and weight are missing";
+            return Err(TrainError::Recipe(missing.to_owned()));
+        }
+        if self.parts.inputs != [0] {
+            let both = "a teacher has to see the pictures, of which cached_views keeps only what \
+                        becomes of them; leave out one of the two";
+            return Err(TrainError::Recipe(both.to_owned()));
+        }
+        let Run { net, labels, .. } = &self.run;
+        let teacher = Teacher::new(teacher, net, labels, Arc::clone(&self.cpu))?;
+        Ok(Self { teacher: Some(teacher), ..self })
     }
 
     /// What is trained, how, and what came of it so far.
@@ -133,7 +168,8 @@ impl Trainer {
         }
     }
 
-    /// Trains until the recipe's last epoch is done or the run is stopped. After each epoch the
+    /// Trains until the recipe's last epoch is done, it stops the run early, or the run is stopped.
+    /// After each epoch the
     /// network is evaluated on the test pictures, if there are any, and model and checkpoint are
     /// written, each whole or not at all. A run that was stopped goes on from its checkpoint, at
     /// the very step; the trainer is used up.
@@ -147,15 +183,21 @@ impl Trainer {
         options: RunOptions,
         observer: &mut dyn Observer,
     ) -> Result<Ended, TrainError> {
+        if self.run.recipe.distillation.is_some() && self.teacher.is_none() {
+            let missing = "`distillation` needs a teacher (--teacher MODEL)";
+            return Err(TrainError::Recipe(missing.to_owned()));
+        }
         let mut session = Session::new(&self, data, options, observer)?;
-        while self.run.history.len() < self.run.recipe.epochs {
+        while !self.run.is_over() {
             if !self.train_epoch(&mut session)? {
                 self.save_checkpoint(&session.checkpoint())?;
                 return Ok(Ended { finished: false, run: self.run });
             }
             self.finish_epoch(&mut session)?;
             // The checkpoint comes last: it never claims an epoch whose model is not there.
-            self.model().save(&session.options.folder.join(MODEL_FILE))?;
+            if self.run.is_best() {
+                self.model().save(&session.options.folder.join(MODEL_FILE))?;
+            }
             self.save_checkpoint(&session.checkpoint())?;
             session.observer.weights(self.training.weights(), self.training.gradients());
             session.observer.epoch(&self.run.history[self.run.history.len() - 1]);

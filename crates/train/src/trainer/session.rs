@@ -12,6 +12,7 @@ use inception_net::graph::Graph;
 
 use super::{CHECKPOINT_FILE, RunOptions, Trainer};
 use crate::features::{Batches, FeatureBatches, Features};
+use crate::loss::Criterion;
 use crate::report::{Observer, Tally};
 use crate::{Origin, Recipe, TrainError, predictor};
 
@@ -26,6 +27,8 @@ pub(super) struct Session<'a> {
     train: Arc<Pipeline>,
     pub test: Option<Arc<Pipeline>>,
     pub features: Option<Features>,
+    /// What answers are judged by.
+    pub criterion: Criterion,
     pub options: RunOptions<'a>,
     pub observer: &'a mut dyn Observer,
     /// Pictures that the observer knows to be unreadable.
@@ -75,7 +78,9 @@ impl<'a> Session<'a> {
             _ => None,
         };
         let told = HashSet::new();
-        let session = Self { train, test, features, options, observer, told, gap_told: false };
+        let criterion = criterion(&run.recipe, data)?;
+        let session =
+            Self { train, test, features, criterion, options, observer, told, gap_told: false };
         trainer.save_checkpoint(&session.checkpoint())?;
         Ok(session)
     }
@@ -181,4 +186,12 @@ fn tell(
             observer.skipped(error);
         }
     }
+}
+
+/// The recipe's criterion with the class weights that the training pictures ask for.
+pub(super) fn criterion(recipe: &Recipe, data: &Dataset) -> Result<Criterion, TrainError> {
+    let Some(weights) = &recipe.class_weights else { return Ok(recipe.criterion(Vec::new())) };
+    let labels = data.train.iter().map(|sample| sample.label);
+    let weights = weights.of(labels, data.classes.len()).map_err(TrainError::Recipe)?;
+    Ok(recipe.criterion(weights))
 }

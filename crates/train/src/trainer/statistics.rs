@@ -8,7 +8,8 @@ use inception_metrics::Evaluation;
 use inception_net::graph::{LayerId, Role};
 
 use super::Trainer;
-use super::step::{Broken, dropout_seed};
+use super::session;
+use super::step::{Broken, Moment, dropout_seed};
 use crate::{TrainError, gradient, predictor};
 
 /// A layer with weights in one step of training.
@@ -55,7 +56,9 @@ impl Trainer {
         let before = self.training.weights().clone();
         let rate = self.run.history.last().map_or(0.0, |epoch| epoch.learning_rate);
         let mut evaluation = Evaluation::new(self.run.net.classes);
-        self.step(std::iter::once(batch), rate, &mut evaluation).map_err(
+        let criterion = session::criterion(&self.run.recipe, data)?;
+        let moment = Moment { learning_rate: rate, done: 1.0 };
+        self.step(std::iter::once(batch), &criterion, moment, &mut evaluation).map_err(
             |broken| match broken {
                 Broken::Error(error) => error,
                 Broken::NotFinite(origin) => TrainError::Statistics(origin),

@@ -4,9 +4,18 @@ use inception_image::Batch;
 use inception_metrics::Evaluation;
 
 use super::Trainer;
-use crate::loss::{HeadLoss, Targets, softmax_cross_entropy};
+use crate::loss::{Answers, Criterion, HeadLoss, Targets};
+use crate::optimizer::Step;
 use crate::report::StepFigures;
 use crate::{Origin, TrainError, diagnosis, gradient};
+
+/// When a step is made and how far it goes.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub learning_rate: f64,
+    /// The share of the run that is done before it.
+    pub done: f64,
+}
 
 /// A step that did not work out.
 pub(super) enum Broken {
@@ -27,18 +36,20 @@ impl Trainer {
     pub(super) fn step(
         &mut self,
         batches: impl Iterator<Item = Batch>,
-        learning_rate: f64,
+        criterion: &Criterion,
+        moment: Moment,
         evaluation: &mut Evaluation,
     ) -> Result<Option<StepFigures>, Broken> {
         let accumulate = self.run.recipe.accumulate;
         let (mut pictures, mut objective) = (0, 0.0);
         for (place, batch) in batches.enumerate() {
             let part = self.run.steps * accumulate as u64 + place as u64;
-            objective += self.forward_backward(&batch, part, evaluation)? * batch.len() as f64;
+            objective +=
+                self.forward_backward(&batch, criterion, part, evaluation)? * batch.len() as f64;
             pictures += batch.len();
             if accumulate > 1 {
                 let gradients = self.training.gradients();
-                gradient::accumulate(&mut self.accumulated, gradients, batch.len());
+                gradient::accumulate(&self.cpu, &mut self.accumulated, gradients, batch.len());
             }
         }
         if pictures == 0 {
@@ -46,12 +57,12 @@ impl Trainer {
         }
         if accumulate > 1 {
             let (_, gradients) = self.training.weights_and_gradients();
-            gradient::take_mean(&mut self.accumulated, pictures, gradients);
+            gradient::take_mean(&self.cpu, &mut self.accumulated, pictures, gradients);
         }
-        let gradient_norm = self.update(learning_rate)?;
+        let (gradient_norm, clipped) = self.update(moment)?;
         let objective = objective / pictures as f64;
-        let clipped = self.run.recipe.clip_norm.is_some_and(|limit| gradient_norm > limit);
         let run_step = self.run.steps;
+        let learning_rate = moment.learning_rate;
         Ok(Some(StepFigures { objective, gradient_norm, clipped, learning_rate, run_step }))
     }
 
@@ -60,12 +71,15 @@ impl Trainer {
     fn forward_backward(
         &mut self,
         batch: &Batch,
+        criterion: &Criterion,
         part: u64,
         evaluation: &mut Evaluation,
     ) -> Result<f64, Broken> {
         let seed = dropout_seed(self.run.recipe.seed, part);
         let logits = self.training.forward(&batch.pictures, seed)?;
-        let heads = self.losses(&logits, Targets::of(batch));
+        let teacher = self.teacher.as_mut().map(|teacher| teacher.answer(&batch.pictures));
+        let teacher = teacher.transpose()?;
+        let heads = self.losses(&logits, Targets::of(batch), criterion, teacher.as_deref());
         let weights = self.graph.heads.iter().map(|head| f64::from(head.loss_weight));
         let objective: f64 = weights.zip(&heads).map(|(weight, head)| weight * head.loss).sum();
         if !objective.is_finite() {
@@ -83,33 +97,45 @@ impl Trainer {
         Ok(objective)
     }
 
-    /// Moves the weights by the gradients at hand, whose length before clipping it gives.
-    fn update(&mut self, learning_rate: f64) -> Result<f64, Broken> {
-        let recipe = &self.run.recipe;
+    /// Moves the weights by the gradients at hand. Gives their length before clipping by it, and
+    /// whether they were clipped.
+    fn update(&mut self, moment: Moment) -> Result<(f64, bool), Broken> {
+        let (recipe, cpu) = (&self.run.recipe, &*self.cpu);
         let (weights, gradients) = self.training.weights_and_gradients();
-        gradient::add_weight_decay(weights, gradients, recipe.weight_decay);
-        let norm = gradient::global_norm(gradients);
+        if !recipe.optimizer.decouples_weight_decay() {
+            gradient::add_weight_decay(cpu, weights, gradients, recipe.weight_decay);
+        }
+        let by_value =
+            recipe.clip_value.is_some_and(|limit| gradient::clip_value(cpu, gradients, limit));
+        let norm = gradient::global_norm(cpu, gradients);
         if !norm.is_finite() {
             return Err(Broken::NotFinite(diagnosis::in_gradients(weights, gradients)));
         }
-        if let Some(limit) = recipe.clip_norm {
-            gradient::clip(gradients, norm, limit);
-        }
-        self.optimizer.step(weights, gradients, learning_rate);
+        let by_norm =
+            recipe.clip_norm.is_some_and(|limit| gradient::clip_norm(cpu, gradients, norm, limit));
+        let (rate, weight_decay) = (moment.learning_rate, recipe.weight_decay);
+        let step = Step { rate, weight_decay, before: self.run.steps };
+        self.optimizer.step(cpu, weights, gradients, step);
         if let Some(average) = &mut self.average {
-            average.update(weights, self.run.steps);
+            average.update(cpu, weights, moment.done);
         }
         self.run.steps += 1;
-        Ok(norm)
+        Ok((norm, by_value || by_norm))
     }
 
-    fn losses(&self, logits: &[Vec<f32>], targets: Targets) -> Vec<HeadLoss> {
-        let (classes, smoothing) = (self.run.net.classes, self.run.recipe.label_smoothing);
+    fn losses(
+        &self,
+        logits: &[Vec<f32>],
+        targets: Targets,
+        criterion: &Criterion,
+        teacher: Option<&[f32]>,
+    ) -> Vec<HeadLoss> {
+        let classes = self.run.net.classes;
         let heads = self.graph.heads.iter().zip(logits);
         heads
             .map(|(head, logits)| {
-                let weight = f64::from(head.loss_weight);
-                softmax_cross_entropy(logits, classes, targets, smoothing, weight)
+                let answers = Answers { logits, classes, targets, teacher };
+                criterion.loss(answers, f64::from(head.loss_weight))
             })
             .collect()
     }

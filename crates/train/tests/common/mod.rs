@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use inception_engine::Cpu;
 use inception_image::dataset::Source;
-use inception_image::{Augmentation, Dataset, Picture, PictureError, Sample};
+use inception_image::{Dataset, Picture, PictureError, Sample};
 use inception_model::Model;
 use inception_net::Net;
 use inception_train::{
-    Checkpoint, Decay, Ended, EpochReport, ModeGap, Observer, Recipe, Rule, RunOptions, Schedule,
-    StepReport, TrainError, Trainer, untrained,
+    Checkpoint, Ended, EpochReport, ModeGap, Observer, Preset, Recipe, RunOptions, StepReport,
+    TrainError, Trainer, untrained,
 };
 
 /// Batch norm, branches, dropout, two heads: all that has state or randomness.
@@ -82,20 +82,16 @@ pub fn model() -> Model {
 }
 
 pub fn recipe(epochs: usize) -> Recipe {
-    Recipe {
-        epochs,
-        batch: 16,
-        accumulate: 1,
-        seed: 7,
-        label_smoothing: 0.1,
-        weight_decay: 1e-4,
-        clip_norm: Some(2.0),
-        average_decay: Some(0.9),
-        optimizer: Rule::RmsProp { decay: 0.9, momentum: 0.9, epsilon: 1.0 },
-        schedule: Schedule { learning_rate: 0.2, warmup_epochs: 0.5, decay: Decay::Cosine },
-        augmentation: Some(Augmentation::small_pictures()),
-        ..Recipe::default()
-    }
+    let settings = [
+        "batch=16",
+        "seed=7",
+        "weight_decay=1e-4",
+        "average.decay=0.9",
+        "schedule.learning_rate=0.2",
+        "schedule.warmup_epochs=0.5",
+    ];
+    let recipe = Preset::named("small-pictures").unwrap().recipe();
+    Recipe { epochs, ..recipe.with_settings(&settings).unwrap() }
 }
 
 /// Noisy stripes along rows or columns, or none; `count` pictures of each class.

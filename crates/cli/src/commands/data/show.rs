@@ -1,7 +1,7 @@
 //! `inception data show`.
 
 use std::io::Cursor;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -32,10 +32,10 @@ pub struct Args {
     /// that `inception train` takes]
     #[arg(short, long, value_name = "NAME|FILE")]
     model: Option<String>,
-    /// A recipe's TOML file; its [augmentation] is what is shown [default: the recipe that
-    /// `inception train` takes]
-    #[arg(long, value_name = "FILE")]
-    recipe: Option<PathBuf>,
+    /// A recipe by name or a TOML file; its [augmentation] is what is shown [default: the recipe
+    /// that suits the pictures]
+    #[arg(long, value_name = "NAME|FILE")]
+    recipe: Option<String>,
     /// The file to draw into, a PNG
     #[arg(short, long, value_name = "FILE", default_value = "sheet.png")]
     out: PathBuf,
@@ -70,7 +70,7 @@ below say of what, and how much of the target each class is.";
 /// Draws the sheet and lists its rows.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let source = args.recipe.clone().unwrap_or_default();
-    output::check_target(&args.out, &source, args.force)?;
+    output::check_target(&args.out, Path::new(&source), args.force)?;
     let look = Look::new(args)?;
     let rows = chosen(&look.data, args.pictures.into());
     anyhow::ensure!(!rows.is_empty(), "none of the pictures looked at can be read");
@@ -116,14 +116,16 @@ impl Look {
             recipe: args.recipe.clone(),
             ..RecipeOptions::default()
         };
-        let file = options.file()?;
-        let seed = args.seed.or(file.as_ref().map(|recipe| recipe.seed)).unwrap_or(0);
+        let named = options.named()?;
+        let seed = args.seed.or(named.as_ref().map(|recipe| recipe.seed)).unwrap_or(0);
         let opening = OpenOptions { seed: seed.into(), ..OpenOptions::default() };
         let data = data::open(args.data.as_deref(), &opening)?;
         let look = data::look(&data.train).context("none of the pictures looked at can be read")?;
         let net = job::network(args.model.as_deref(), &args.network, data.classes.len(), look)?;
         let input = net.input;
-        let recipe = options.recipe(file, args.data.is_none(), (input.height, input.width))?;
+        let (spec, size) = (args.model.as_deref(), (input.height, input.width));
+        let usual = job::usual_recipe(spec, args.data.as_deref(), size);
+        let recipe = options.recipe(named, usual)?;
         let shape = (input.channels, input.height, input.width);
         let preprocessor = Preprocessor::new(net.preprocessing, shape)?;
         let samples = data.train.clone();
