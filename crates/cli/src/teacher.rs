@@ -12,7 +12,7 @@ use crate::run_folder::TeacherFile;
 
 /// Where neither options nor recipe say it: a temperature at which wrong classes count too, and
 /// mostly the teacher's word (the middle of what 1503.02531 tries).
-const USUAL: Distillation = Distillation { temperature: 4.0, weight: 0.9 };
+pub const USUAL: Distillation = Distillation { temperature: 4.0, weight: 0.9 };
 
 /// Learning from another network's answers.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -45,10 +45,16 @@ impl TeacherOptions {
 
     /// The file, to be found again.
     pub fn file(&self) -> Result<Option<TeacherFile>> {
-        let Some(path) = &self.teacher else { return Ok(None) };
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        self.teacher.as_deref().map(TeacherFile::of).transpose()
+    }
+}
+
+impl TeacherFile {
+    /// The file as it is now.
+    pub fn of(path: &Path) -> Result<Self> {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let sha256 = sha256(&path)?;
-        Ok(Some(TeacherFile { path, sha256 }))
+        Ok(Self { path, sha256 })
     }
 }
 

@@ -5,6 +5,7 @@ use inception_train::{Recipe, Rule};
 
 use super::nets::{self, PoolSide};
 use crate::job::Optimizer;
+use crate::teacher::USUAL;
 
 /// What the paper says about an arm, held against the arm it is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,21 +31,67 @@ pub struct Arm {
     pub net: Net,
     /// How, with seed 0.
     pub recipe: Recipe,
+    /// The arm whose model of the same seed it learns from.
+    pub teacher: Option<&'static str>,
 }
 
 /// Smoothing of the ladder where the recipe has none: the paper's (1512.00567 §7).
 const SMOOTHING: f64 = 0.1;
 
 /// All arms: the ladder of 1512.00567's table 3, each with what the one before has, then those
-/// that differ from `reference` in one thing. The reference is `net` trained by `recipe`; the
-/// ladder's methods are made of the recipe too.
-pub fn all(net: &Net, recipe: &Recipe) -> Vec<Arm> {
+/// that differ from `reference` in one thing, then teachers and students. The reference is `net`
+/// trained by `recipe`; the ladder's methods are made of the recipe too; students are `small`.
+pub fn all(net: &Net, small: &Net, recipe: &Recipe) -> Vec<Arm> {
+    let mut arms = of_the_paper(net, recipe);
+    arms.extend(distillation(net, small, recipe));
+    arms
+}
+
+fn arm(
+    name: &'static str,
+    what: &'static str,
+    against: Option<(&'static str, Claim)>,
+    net: Net,
+    recipe: &Recipe,
+) -> Arm {
+    let (net, recipe) = (nets::named(net, name), Recipe { seed: 0, ..recipe.clone() });
+    Arm { name, what, against, net, recipe, teacher: None }
+}
+
+/// What Müller et al. 2019 (1906.02629 §4) find: a teacher trained with label smoothing teaches
+/// worse.
+fn distillation(net: &Net, small: &Net, recipe: &Recipe) -> Vec<Arm> {
+    use Claim::{Better, Worse};
+    let smoothed = Recipe { label_smoothing: smoothing(recipe), ..recipe.clone() };
+    let plain = Recipe { label_smoothing: 0.0, ..recipe.clone() };
+    let taught = Recipe { distillation: Some(USUAL), ..plain.clone() };
+    let by = |teacher, arm| Arm { teacher: Some(teacher), ..arm };
+    let student = || small.clone();
+    vec![
+        arm("teacher", "v3 in small, no smoothing", None, net.clone(), &plain),
+        arm("smoothed", "the same with smoothing", None, net.clone(), &smoothed),
+        arm("student", "half as wide, no teacher", None, student(), &plain),
+        by(
+            "teacher",
+            arm("taught", "taught by `teacher`", Some(("student", Better)), student(), &taught),
+        ),
+        by(
+            "smoothed",
+            arm("taught-2", "taught by `smoothed`", Some(("taught", Worse)), student(), &taught),
+        ),
+    ]
+}
+
+fn smoothing(recipe: &Recipe) -> f64 {
+    if recipe.label_smoothing > 0.0 { recipe.label_smoothing } else { SMOOTHING }
+}
+
+fn of_the_paper(net: &Net, recipe: &Recipe) -> Vec<Arm> {
     use Claim::{Better, NoBetter, Worse};
-    let smoothing = if recipe.label_smoothing > 0.0 { recipe.label_smoothing } else { SMOOTHING };
     let rmsprop = {
         let mut recipe = recipe.clone();
         Optimizer::Rmsprop.put_into(&mut recipe);
-        Recipe { label_smoothing: smoothing, ..recipe }
+        Recipe { label_smoothing: smoothing(&recipe), ..recipe }
     };
     let plain = Recipe { label_smoothing: 0.0, ..rmsprop.clone() };
     let momentum = {
@@ -57,13 +104,6 @@ pub fn all(net: &Net, recipe: &Recipe) -> Vec<Arm> {
     };
     let factorised = nets::auxiliary(net.clone(), Some(false));
     let v2 = nets::unfactorised_stem(factorised.clone());
-    let arm = |name, what, against, net: Net, recipe: &Recipe| Arm {
-        name,
-        what,
-        against,
-        net: nets::named(net, name),
-        recipe: Recipe { seed: 0, ..recipe.clone() },
-    };
     let apart = |name, what, claim, net| arm(name, what, Some(("reference", claim)), net, recipe);
     let own = || net.clone();
     vec![
@@ -101,8 +141,14 @@ pub fn all(net: &Net, recipe: &Recipe) -> Vec<Arm> {
 /// How many of the arms are the ladder's.
 pub const LADDER: usize = 5;
 
+/// How many are the paper's, with which an ablation is about where it does not say.
+pub const PAPER: usize = 12;
+
+/// What the arms of a teacher and its students are asked for by together.
+pub const DISTILLATION: &str = "distillation";
+
 /// Names of all arms.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 17] = [
     "v2",
     "rmsprop",
     "smoothing",
@@ -115,6 +161,11 @@ pub const NAMES: [&str; 12] = [
     "pool-before",
     "pool-after",
     "no-auxiliary",
+    "teacher",
+    "smoothed",
+    "student",
+    "taught",
+    "taught-2",
 ];
 
 #[cfg(test)]
@@ -129,10 +180,9 @@ mod tests {
     fn arms(width: f64, side: usize) -> Vec<Arm> {
         let size = Some((side, side));
         let options = Options { width, size, ..Options::default() };
-        all(
-            &zoo::build("inception-v3-small", &options).unwrap(),
-            &Preset::named("embedded").unwrap().recipe(),
-        )
+        let half = Options { width: width / 2.0, ..options.clone() };
+        let net = |options| zoo::build("inception-v3-small", options).unwrap();
+        all(&net(&options), &net(&half), &Preset::named("embedded").unwrap().recipe())
     }
 
     fn cost(net: &Net) -> usize {
@@ -180,7 +230,21 @@ mod tests {
             let graph = net.graph().unwrap();
             graph.layers.iter().find(|layer| layer.name == "inception_c").unwrap().shape
         };
-        assert!(arms.iter().all(|other| last(&other.net) == last(&small)));
+        assert!(arms[..PAPER].iter().all(|other| last(&other.net) == last(&small)));
+    }
+
+    #[test]
+    fn students_differ_in_their_teachers_alone() {
+        let arms = arms(1.0, 28);
+        let arm = |name: &str| arms.iter().find(|arm| arm.name == name).unwrap();
+        let (taught, second) = (arm("taught"), arm("taught-2"));
+        assert_eq!((&taught.recipe, &taught.net.layers), (&second.recipe, &second.net.layers));
+        assert_eq!((taught.teacher, second.teacher), (Some("teacher"), Some("smoothed")));
+        let plain = Recipe { distillation: None, ..taught.recipe.clone() };
+        assert_eq!((&plain, taught.recipe.label_smoothing), (&arm("student").recipe, 0.0));
+        let smoothed = Recipe { label_smoothing: 0.1, ..arm("teacher").recipe.clone() };
+        assert_eq!(smoothed, arm("smoothed").recipe);
+        assert!(cost(&taught.net) < cost(&arm("teacher").net));
     }
 
     #[test]
@@ -193,6 +257,6 @@ mod tests {
         assert_eq!(*recipe(2), Recipe { label_smoothing: 0.1, ..recipe(1).clone() });
         assert_eq!((recipe(3), recipe(4)), (recipe(2), recipe(2)));
         assert_eq!(arms[0].net.layers, arms[2].net.layers);
-        assert_eq!(arms.len() - LADDER, 7);
+        assert_eq!(PAPER - LADDER, 7);
     }
 }

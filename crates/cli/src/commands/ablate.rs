@@ -19,7 +19,7 @@ use inception_train::{
 use serde_json::json;
 
 use super::train::stop_on_interrupt;
-use crate::ablation::arms::{self, Arm, NAMES};
+use crate::ablation::arms::{self, Arm, DISTILLATION, NAMES, PAPER};
 use crate::ablation::outcome::{self, Outcome, Runs};
 use crate::ablation::picture;
 use crate::ablation::plan::Plan;
@@ -29,7 +29,8 @@ use crate::job::RecipeOptions;
 use crate::options::MachineOptions;
 use crate::output::{self, invocation, quoted};
 use crate::progress::Progress;
-use crate::run_folder::{self, Log, Settings};
+use crate::run_folder::{self, Log, Settings, TeacherFile};
+use crate::teacher;
 use crate::text::{count, duration, percent};
 
 /// Tries the v3 paper's claims on your pictures: its ladder from v2 to v3, and one change at a time
@@ -43,9 +44,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "3", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..=100))]
     seeds: u32,
-    /// Which arms, and those they are compared with [default: all]
+    /// Which arms, and those they are compared with or learn from [default: the paper's]
     #[arg(long, value_name = "NAMES", value_delimiter = ',',
-        value_parser = clap::builder::PossibleValuesParser::new(NAMES))]
+        value_parser = clap::builder::PossibleValuesParser::new(NAMES.iter().chain([&DISTILLATION])))]
     arms: Vec<String>,
     /// How often every training picture is seen in a run [default: the recipe's, or 4]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
@@ -79,12 +80,16 @@ Examples:
       12 arms, three seeds each, 4 epochs of the built-in pictures: some 20 minutes on two cores.
   inception ablate photos/ --arms linear,5x5 --seeds 5 --epochs 20
       Two questions and the reference, on your pictures.
+  inception ablate --arms distillation --out runs/distillation
+      Does a teacher trained with label smoothing teach worse?
   inception ablate --resume runs/ablation
       Goes on where Ctrl-C or a power cut ended it; runs that are done are not repeated.
 
 Arms, each adding to the one before: v2, rmsprop, smoothing, factorised, v3. Arms that differ
 from `reference` in one thing: linear, 5x5, nxn, pool-before, pool-after, no-auxiliary. All are
 inception-v3-small with one thing changed; each run is a folder as `inception train` makes it.
+Asked for by `distillation`: teacher, smoothed (a teacher with label smoothing), student (half as
+wide, alone), taught (by teacher), taught-2 (by smoothed, which Müller et al. 2019 find worse).
 
 `spread` is the standard deviation over the seeds, `difference` that of the means with its 95 %
 interval, in per cent of the test pictures. Of ten such intervals one may well miss.";
@@ -149,12 +154,15 @@ fn plan(args: &Args) -> Result<Plan> {
             look.context("none of the pictures looked at can be read")?.side.min(MOST_PIXELS)
         }
     };
-    let mut arms: Vec<String> = Vec::new();
-    for name in NAMES {
-        if args.arms.is_empty() || args.arms.iter().any(|asked| asked == name) {
-            arms.push(name.to_owned());
-        }
-    }
+    let asked = |(place, name): &(usize, &str)| match args.arms.is_empty() {
+        true => *place < PAPER,
+        false => args
+            .arms
+            .iter()
+            .any(|asked| asked == name || (asked == DISTILLATION && *place >= PAPER)),
+    };
+    let arms = NAMES.into_iter().enumerate().filter(asked).map(|(_, name)| name.to_owned());
+    let arms = arms.collect();
     let recipe = Recipe { seed: 0, ..recipe };
     Ok(Plan { data, size, width: args.width, seeds: args.seeds, arms, recipe })
 }
@@ -169,11 +177,16 @@ fn arms(plan: &Plan, data: &Dataset) -> Result<Vec<Arm>> {
         width: plan.width,
         dialect: None,
     };
-    let net = zoo::build("inception-v3-small", &options).map_err(|e| usage(e.to_string()))?;
-    let all = arms::all(&net, &plan.recipe);
+    let small = Options { width: plan.width / 2.0, ..options.clone() };
+    let net = |options| {
+        zoo::build("inception-v3-small", options).map_err(|error| usage(error.to_string()))
+    };
+    let all = arms::all(&net(&options)?, &net(&small)?, &plan.recipe);
     let asked = |name: &str| plan.arms.iter().any(|asked| asked == name);
     let compared = |name: &str| {
-        all.iter().any(|arm| asked(arm.name) && arm.against.is_some_and(|(from, _)| from == name))
+        all.iter().filter(|arm| asked(arm.name)).any(|arm| {
+            arm.against.is_some_and(|(from, _)| from == name) || arm.teacher == Some(name)
+        })
     };
     let wanted: Vec<Arm> =
         all.iter().filter(|arm| asked(arm.name) || compared(arm.name)).cloned().collect();
@@ -255,7 +268,7 @@ impl<'a> Driver<'a> {
 
     /// The last epoch of one run, trained as far as it is not; `None` if it was stopped.
     fn one(&mut self, arm: &Arm, seed: u32) -> Result<Option<EpochReport>> {
-        let folder = self.folder.join(arm.name).join(format!("seed-{seed}"));
+        let folder = self.run_folder(arm.name, seed);
         let name = format!("{} seed {seed}", arm.name);
         let recipe = Recipe { seed, ..arm.recipe.clone() };
         let trainer = match folder.join(CHECKPOINT_FILE).exists() {
@@ -277,6 +290,7 @@ impl<'a> Driver<'a> {
             }
             false => self.begin(arm, &recipe, &folder)?,
         };
+        let trainer = teacher::bring(trainer, self.teacher(arm, seed)?.as_ref())?;
         let log = Log::start(&folder, &trainer.run().history)?;
         let options = RunOptions {
             folder: &folder,
@@ -302,6 +316,16 @@ impl<'a> Driver<'a> {
         Ok(report)
     }
 
+    fn run_folder(&self, arm: &str, seed: u32) -> PathBuf {
+        self.folder.join(arm).join(format!("seed-{seed}"))
+    }
+
+    /// The model that an arm learns from, which was trained before it.
+    fn teacher(&self, arm: &Arm, seed: u32) -> Result<Option<TeacherFile>> {
+        let model = |arm| TeacherFile::of(&self.run_folder(arm, seed).join(MODEL_FILE));
+        arm.teacher.map(model).transpose()
+    }
+
     /// A run from nothing, in a folder as `inception train` makes it.
     fn begin(&self, arm: &Arm, recipe: &Recipe, folder: &Path) -> Result<Trainer> {
         let model: Model = untrained(arm.net.clone(), self.data.classes.clone(), recipe.seed)?;
@@ -309,7 +333,7 @@ impl<'a> Driver<'a> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create the run's folder {}", folder.display()))?;
         let OpenOptions { test_share: test_fraction, seed, strict } = OpenOptions::default();
-        let (data, teacher) = (self.plan.data.clone(), None);
+        let (data, teacher) = (self.plan.data.clone(), self.teacher(arm, recipe.seed)?);
         Settings { data, test_fraction, seed, strict, teacher }.save(folder)?;
         run_folder::write(folder, run_folder::RECIPE_FILE, &recipe.to_toml())?;
         run_folder::write(folder, "network.toml", &arm.net.to_toml())?;
