@@ -270,16 +270,23 @@ pub fn resume(folder: &Path, epochs: Option<usize>, cpu: Arc<Cpu>) -> Result<Tra
     let done = run.history.len();
     run.recipe.epochs = epochs.unwrap_or(run.recipe.epochs);
     let complete = [MODEL_FILE, REPORT_FILE].iter().all(|name| folder.join(name).exists());
-    let left = run.recipe.epochs.checked_sub(done);
-    if left.is_none() || (left == Some(0) && complete) {
+    let over = run.is_over();
+    if over && run.history.len() < run.recipe.epochs && complete {
+        return Err(usage(format!(
+            "the run in {} stopped early after {done} epochs, as its recipe asks",
+            folder.display()
+        )));
+    }
+    if run.recipe.epochs < done || (over && complete) {
         return Err(usage(format!(
             "the run in {} has all its {done} epochs; give more with --epochs N",
             folder.display()
         )));
     }
     let trainer = Trainer::resume(checkpoint, cpu)?;
-    if left == Some(0) {
-        trainer.model().save(&folder.join(MODEL_FILE))?;
+    let model = folder.join(MODEL_FILE);
+    if over && !model.exists() {
+        trainer.model().save(&model)?;
     }
     Ok(trainer)
 }

@@ -412,6 +412,31 @@ fn statistics_of_layers() {
     assert!(length.sqrt() <= 2.0 * (1.0 + 1e-6), "longer than the limit: {}", length.sqrt());
 }
 
+/// The run ends where patience does, resumed or not, and leaves the best epoch's model.
+#[test]
+fn a_run_that_gets_no_better_ends_early_with_its_best_model() {
+    let settings = ["early_stopping.patience=2", "schedule.learning_rate=0.4"];
+    let recipe = recipe(60).with_settings(&settings).unwrap();
+    let stopping = recipe.early_stopping.unwrap();
+    let (ended, best_model) = outcome(&recipe, 1, 1);
+    let history = &ended.run.history;
+    let best = stopping.best(history).unwrap();
+    assert_eq!((history.len() < 60, history.len() - 1 - best), (true, 2), "{history:?}");
+    assert_eq!(best_model.provenance["epochs"], (best + 1).to_string());
+    let mut predictor = Predictor::new(&best_model.net, &best_model.weights, cpu(1)).unwrap();
+    let pipeline = predictor.pipeline(data().test, 0).unwrap();
+    let evaluation = predictor.evaluate(&pipeline, 1, |_, _| ()).unwrap();
+    assert_eq!(Some(evaluation.loss()), history[best].test_loss);
+
+    let folder = tempdir().unwrap();
+    let trainer = Trainer::new(model(), recipe, cpu(1)).unwrap();
+    let mut witness = Witness { stop_at: Some((2, 3)), ..Witness::default() };
+    train(trainer, &data(), folder.path(), 1, &mut witness).unwrap();
+    let trainer = Trainer::resume(checkpoint(folder.path()), cpu(1)).unwrap();
+    train(trainer, &data(), folder.path(), 1, &mut Witness::default()).unwrap();
+    assert_eq!(essence(&checkpoint(folder.path())), essence(&ended));
+}
+
 #[test]
 fn clipped_steps_are_counted() {
     for (limit, expected) in [(Some(1e-9), 1.0), (Some(1e9), 0.0), (None, 0.0)] {

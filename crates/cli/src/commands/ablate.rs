@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long, value_name = "NAMES", value_delimiter = ',',
         value_parser = clap::builder::PossibleValuesParser::new(NAMES.iter().chain([&DISTILLATION])))]
     arms: Vec<String>,
-    /// How often every training picture is seen in a run [default: the recipe's, or 4]
+    /// How often every training picture is seen in a run [default: the recipe's, or 3]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     epochs: Option<usize>,
     /// The recipe of the reference, by name or a TOML file; the ladder's are made of it
@@ -77,7 +77,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   inception ablate
-      12 arms, three seeds each, 4 epochs of the built-in pictures: some 20 minutes on two cores.
+      12 arms, three seeds each, 3 epochs of the built-in pictures: some 15 minutes on two cores.
   inception ablate photos/ --arms linear,5x5 --seeds 5 --epochs 20
       Two questions and the reference, on your pictures.
   inception ablate --arms distillation --out runs/distillation
@@ -96,8 +96,8 @@ interval, in per cent of the test pictures. Of ten such intervals one may well m
 
 /// The longest side where none is asked for: networks for small pictures.
 const MOST_PIXELS: usize = 64;
-/// Epochs where neither option nor recipe says: so that all arms with three seeds take 20 minutes.
-const EPOCHS: usize = 4;
+/// Epochs where neither option nor recipe says: so that all arms with three seeds take 15 minutes.
+const EPOCHS: usize = 3;
 /// Time between two checkpoints within an epoch.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
 
