@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use inception_image::Dataset;
 use inception_image::dataset::{self, OpenOptions, Sample};
+use sha2::{Digest, Sha256};
 
 /// Name of the pictures that come with the program.
 pub const BUILT_IN: &str = "Fashion-MNIST (built in)";
@@ -16,6 +17,22 @@ pub fn open(path: Option<&Path>, options: &OpenOptions) -> Result<Dataset> {
         Some(path) => Ok(Dataset::open(path, options)?),
         None => Ok(dataset::fashion_mnist()),
     }
+}
+
+/// Which pictures these are and how they are divided: a run goes on to the same bits only with the
+/// same. Of files it is the paths below the folder, so that the folder may have moved.
+pub fn fingerprint(data: &Dataset, path: Option<&Path>) -> String {
+    let mut hash = Sha256::new();
+    for (part, samples) in [("train", &data.train), ("test", &data.test)] {
+        hash.update(format!("{part} {}\n", samples.len()));
+        for sample in samples {
+            let name = sample.name();
+            let below = path.and_then(|path| Path::new(&*name).strip_prefix(path).ok());
+            let name = below.map_or(name.clone(), |below| below.to_string_lossy());
+            hash.update(format!("{} {name}\n", sample.label));
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What to call them.

@@ -154,7 +154,8 @@ impl Events {
             };
             if parameter.role == Role::Weight {
                 add("weights", &tensor.values);
-                if !gradient.is_empty() {
+                // None of a frozen layer's, nor where a resumed run had no step left.
+                if gradient.iter().any(|&value| value != 0.0) {
                     add("gradients", gradient);
                 }
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use inception_engine::Cpu;
-use inception_image::{Augmentation, Dataset, Preprocessor};
+use inception_image::{Dataset, Preprocessor};
 use inception_model::Model;
 use inception_net::Net;
 use inception_net::zoo;
@@ -89,6 +89,9 @@ pub fn start(spec: Option<&str>, net: Net, data: &Dataset, seed: u32) -> Result<
     Ok(start)
 }
 
+/// Versions of each picture that are kept under `--head-only` where the recipe does not say.
+const HEAD_VIEWS: usize = 5;
+
 /// What the command line changes of a recipe.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Training")]
@@ -125,8 +128,8 @@ pub struct RecipeOptions {
     /// A layer or module that stays as it is, with all that comes before it
     #[arg(long, value_name = "NAME", help_heading = "Fine-tuning")]
     pub freeze_until: Option<String>,
-    /// Trains the last layer alone; what the others make of each picture, as it is and mirrored,
-    /// is computed once
+    /// Trains the last layer alone; what the others make of a few versions of each picture is
+    /// computed once
     #[arg(long, help_heading = "Fine-tuning")]
     pub head_only: bool,
 }
@@ -190,8 +193,8 @@ impl RecipeOptions {
         Ok(recipe)
     }
 
-    /// Adds what is to be frozen. Features of frozen layers want few versions of each picture:
-    /// with `--head-only` a recipe that says nothing about them gets two, without crops.
+    /// Adds what is to be frozen; with `--head-only` what the frozen layers make of pictures is
+    /// kept, whether the recipe says so or not.
     fn freeze_in(&self, recipe: &mut Recipe) {
         if self.freeze.is_empty() && self.freeze_until.is_none() && !self.head_only {
             return;
@@ -201,10 +204,7 @@ impl RecipeOptions {
         fine_tuning.freeze_until = self.freeze_until.clone().or(fine_tuning.freeze_until.take());
         if self.head_only {
             fine_tuning.head_only = true;
-            if fine_tuning.cached_views.is_none() {
-                fine_tuning.cached_views = Some(2);
-                recipe.augmentation = Some(Augmentation { flip: 0.5, ..Augmentation::default() });
-            }
+            fine_tuning.cached_views.get_or_insert(HEAD_VIEWS);
         }
     }
 }
@@ -279,13 +279,21 @@ pub fn resume(folder: &Path, epochs: Option<usize>, cpu: Arc<Cpu>) -> Result<Tra
     }
     if run.recipe.epochs < done || (over && complete) {
         return Err(usage(format!(
-            "the run in {} has all its {done} epochs; give more with --epochs N",
+            "the run in {} has {done} epochs behind it already; give more with --epochs N",
             folder.display()
         )));
     }
-    let trainer = Trainer::resume(checkpoint, cpu)?;
     let model = folder.join(MODEL_FILE);
-    if over && !model.exists() {
+    let lost = over && !model.exists();
+    if lost && !run.is_best() {
+        bail!(
+            "{} is gone, and the checkpoint has the last epoch's weights, not the best one's that \
+             it held; train again, or without early stopping",
+            model.display()
+        );
+    }
+    let trainer = Trainer::resume(checkpoint, cpu)?;
+    if lost {
         trainer.model().save(&model)?;
     }
     Ok(trainer)

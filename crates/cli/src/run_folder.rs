@@ -9,6 +9,7 @@ use inception_model::write_atomically;
 use inception_train::{CHECKPOINT_FILE, EpochReport};
 use serde::{Deserialize, Serialize};
 
+use crate::events::EVENTS_FILE;
 use crate::output::quoted;
 
 /// One JSON object for each epoch.
@@ -37,6 +38,9 @@ pub struct Settings {
     pub seed: u64,
     /// Whether a picture that cannot be read stops everything.
     pub strict: bool,
+    /// [`data::fingerprint`](crate::data::fingerprint) of the pictures, for a run that goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pictures: Option<String>,
     /// The network whose answers are learned from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<TeacherFile>,
@@ -91,6 +95,18 @@ fn create_next(runs: &Path, network: &str) -> Result<PathBuf> {
         }
     }
     unreachable!("numbers do not end")
+}
+
+/// Removes the folder of a run that failed before its first checkpoint, so that the same command,
+/// mended, finds it free. What else lies there stays.
+pub fn undo(folder: &Path) {
+    if !folder.join(CHECKPOINT_FILE).exists() {
+        for name in [SETTINGS_FILE, RECIPE_FILE, LOG_FILE, EVENTS_FILE] {
+            // Whatever cannot be removed is told by the next run that finds it.
+            let _ = fs::remove_file(folder.join(name));
+        }
+        let _ = fs::remove_dir(folder);
+    }
 }
 
 /// Writes a text file of the run.
@@ -183,7 +199,8 @@ mod tests {
         for data in [None, Some(PathBuf::from("a folder/with \"quotes\""))] {
             let teacher = Some(TeacherFile { path: "a teacher".into(), sha256: "0f".into() });
             let (seed, strict) = (7, true);
-            let settings = Settings { data, test_fraction: 0.1, seed, strict, teacher };
+            let (test_fraction, pictures) = (0.1, Some("ab".to_owned()));
+            let settings = Settings { data, test_fraction, seed, strict, pictures, teacher };
             settings.save(root.path()).unwrap();
             assert_eq!(Settings::load(root.path()).unwrap(), settings);
         }

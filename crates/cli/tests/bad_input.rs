@@ -135,7 +135,7 @@ fn a_full_disk_at_the_start() {
     let arguments = ["train", "photos", "--model", "tiny.toml", "--out", "run"];
     let ran = with_room(&place, 4, &arguments).fails();
     ran.says(&["run/checkpoint.safetensors", "too large", "make room"]);
-    assert_eq!(leftovers(&place, "run"), [""; 0]);
+    assert!(!place.path("run").exists());
 }
 
 #[cfg(unix)]

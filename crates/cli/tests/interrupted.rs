@@ -71,7 +71,28 @@ fn pictures_may_have_moved() {
     std::fs::rename(place.path("photos"), place.path("moved")).unwrap();
     let resume = ["train", "--resume", "run", "--epochs", "2"];
     place.run(&resume).fails().says(&["photos: no such folder"]);
-    place.run(&[&["train", "moved"], &resume[1..]].concat()).succeeds();
+    place.photo("moved/red/more.png", "red", 11);
+    let resumed = [&["train", "moved"], &resume[1..]].concat();
+    place.run(&resumed).fails().says(&["moved: these are not the pictures"]);
+    std::fs::remove_file(place.path("moved/red/more.png")).unwrap();
+    place.run(&resumed).succeeds();
+}
+
+#[test]
+fn a_run_that_could_not_begin_leaves_nothing() {
+    let place = Place::new();
+    place.train("run", &["--set", "class_weights=[1, 2]"]).fails().says(&["2 numbers for 3"]);
+    assert!(!place.path("run").exists());
+    place.train("run", &["--set", "augmentation.flip=2"]).misused().says(&["flip"]);
+    place.train("run", &["--epochs", "1"]).succeeds();
+}
+
+#[test]
+fn a_run_that_stops_early_says_so() {
+    let place = Place::new();
+    let early = ["--set", "early_stopping.patience=1", "--learning-rate", "1", "--epochs", "60"];
+    place.train("run", &early).succeeds().says(&["stopped early: no better since epoch"]);
+    place.run(&["train", "--resume", "run"]).misused().says(&["stopped early after"]);
 }
 
 #[test]
@@ -91,7 +112,7 @@ fn a_run_that_died_after_its_last_checkpoint_is_completed() {
         assert!(place.text("run/report.html").contains("</html>"));
         assert_eq!(place.text("run/log.jsonl").lines().count(), 6);
     }
-    place.run(&resume).misused().says(&["all its 6 epochs", "--epochs N"]);
+    place.run(&resume).misused().says(&["6 epochs behind it", "--epochs N"]);
     std::fs::remove_file(place.path("run/report.html")).unwrap();
     place.run(&[&resume[..], &["--epochs", "3"]].concat()).misused();
 }

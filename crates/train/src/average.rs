@@ -87,8 +87,12 @@ impl Average {
         let count = self.count as f64;
         let share = match self.averaging {
             Averaging::Exponential { decay } => 1.0 - decay.min((1.0 + count) / (10.0 + count)),
-            // A rounding error below the boundary is none.
-            Averaging::Polyak { from } if done < from - 1e-9 => return self.take(cpu, weights),
+            // A rounding error below the boundary is none. A run that is made longer may be before it
+            // again.
+            Averaging::Polyak { from } if done < from - 1e-9 => {
+                self.count = 0;
+                return self.take(cpu, weights);
+            }
             Averaging::Polyak { .. } => 1.0 / (1.0 + count),
         };
         self.count += 1;
@@ -123,6 +127,20 @@ mod tests {
 
     /// `tf.train.ExponentialMovingAverage(0.2, num_updates=t)` by hand: decays 0.1, 2/11, then
     /// 0.2, where the ramp's 3/12 is above it.
+    /// Lengthened, a run's second half begins later: what was averaged before counts no more.
+    #[test]
+    fn polyak_forgets_what_lies_before_its_beginning() {
+        let cpu = Cpu::new(1).unwrap();
+        let averaging = Averaging::Polyak { from: 0.5 };
+        let mut average = Average::new(averaging, vector(&[0.0]));
+        average.update(&cpu, &vector(&[1.0]), 0.6);
+        average.update(&cpu, &vector(&[3.0]), 0.8);
+        assert_eq!((average.weights().tensors()[0].values[0], average.count()), (2.0, 2));
+        average.update(&cpu, &vector(&[5.0]), 0.4);
+        average.update(&cpu, &vector(&[7.0]), 0.5);
+        assert_eq!((average.weights().tensors()[0].values[0], average.count()), (7.0, 1));
+    }
+
     #[test]
     fn early_steps_forget_faster() {
         let mut average = Average::new(Averaging::Exponential { decay: 0.2 }, vector(&[1.0]));

@@ -57,9 +57,14 @@ impl Run {
     }
 
     /// Whether the model is that of the last epoch: without early stopping always.
-    pub(crate) fn is_best(&self) -> bool {
+    pub fn is_best(&self) -> bool {
+        self.model_epoch() == self.history.len()
+    }
+
+    /// The epoch, from 1, that the model is of; 0 before the first.
+    pub fn model_epoch(&self) -> usize {
         let best = self.recipe.early_stopping.and_then(|stopping| stopping.best(&self.history));
-        best.is_none_or(|best| best + 1 == self.history.len())
+        best.map_or(self.history.len(), |best| best + 1)
     }
 }
 

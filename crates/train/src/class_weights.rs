@@ -45,6 +45,11 @@ impl ClassWeights {
                 return Err(format!("class_weights has {given} numbers for {classes} classes"));
             }
         };
+        // Their largest is 1 from now on, so that no sum of them is beyond numbers.
+        let largest = weights.iter().copied().fold(0.0, f64::max);
+        if largest > 0.0 {
+            weights.iter_mut().for_each(|weight| *weight /= largest);
+        }
         let pictures: f64 = counts.iter().sum();
         let total: f64 = counts.iter().zip(&weights).map(|(n, weight)| n * weight).sum();
         if total <= 0.0 {

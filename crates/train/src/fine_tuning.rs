@@ -39,8 +39,8 @@ pub enum FrozenBatchNorm {
     FrozenLayers,
     /// All; γ and β of layers that are trained are trained nevertheless.
     All,
-    /// None: frozen filters get new statistics.
-    None,
+    /// Not one: frozen filters get new statistics.
+    Off,
 }
 
 impl FineTuning {
@@ -77,7 +77,7 @@ impl FineTuning {
             let statistics = match self.frozen_batch_norm {
                 FrozenBatchNorm::FrozenLayers => frozen,
                 FrozenBatchNorm::All => true,
-                FrozenBatchNorm::None => false,
+                FrozenBatchNorm::Off => false,
             };
             let norm = if statistics { NormMode::Frozen } else { NormMode::Batch };
             LayerMode { trained: !frozen, norm }
@@ -278,7 +278,7 @@ mod tests {
         use NormMode::{Batch, Frozen};
         assert_eq!(modes(FrozenBatchNorm::FrozenLayers), (Frozen, Batch));
         assert_eq!(modes(FrozenBatchNorm::All), (Frozen, Frozen));
-        assert_eq!(modes(FrozenBatchNorm::None), (Batch, Batch));
+        assert_eq!(modes(FrozenBatchNorm::Off), (Batch, Batch));
     }
 
     #[test]
@@ -297,7 +297,7 @@ mod tests {
         let until = FineTuning { freeze_until: until, ..FineTuning::default() };
         // The pool in 5a's last branch reads what the others read.
         assert_eq!(names(until, &heads[2..]), ["pool4"]);
-        let moving = FineTuning { frozen_batch_norm: FrozenBatchNorm::None, ..head_only };
+        let moving = FineTuning { frozen_batch_norm: FrozenBatchNorm::Off, ..head_only };
         assert_eq!(names(moving, &heads), ["input"]);
         assert_eq!(names(FineTuning::default(), &heads), ["input"]);
     }

@@ -162,7 +162,7 @@ impl Recipe {
             bad.map(|value| format!("{name} is {value}, it has to be above 0"))
         };
         let finite = |name: &str, value: Option<f64>| {
-            let bad = value.filter(|value| !(value.is_finite() && *value >= 0.0));
+            let bad = value.filter(|value| !((*value as f32).is_finite() && *value >= 0.0));
             bad.map(|value| format!("{name} is {value}, it has to be 0 or more"))
         };
         let distillation = self.distillation;
@@ -190,6 +190,7 @@ impl Recipe {
                 };
                 (!fine).then(say)
             })
+            .or_else(|| self.augmentation.and_then(|a| a.check().err()))
             .or_else(|| zero("reestimate_norm", self.reestimate_norm.unwrap_or(1)))
             .or_else(|| self.fine_tuning.as_ref().and_then(FineTuning::fault))
             .or_else(|| {

@@ -4,6 +4,12 @@ use toml::{Table, Value};
 
 use crate::{Recipe, TrainError};
 
+/// Entries that have a `type`, which is all that a text can mean.
+const TYPED: [&str; 3] = ["optimizer", "average", "schedule.decay"];
+
+/// An entry of which there is one kind at a time, by its key.
+const CROP: &str = "augmentation.crop";
+
 /// The value that leaves an entry out.
 const NONE: &str = "none";
 
@@ -40,8 +46,15 @@ fn put(table: &mut Table, setting: &str) -> Result<(), String> {
     let (key, value) = (key.trim(), value.trim());
     let mut path: Vec<&str> = key.split('.').map(str::trim).collect();
     let last = path.pop().expect("a text has a part");
-    let mut place = table;
+    let (mut place, mut whole) = (table, String::new());
     for part in path {
+        if whole == CROP && !place.contains_key(part) {
+            place.clear();
+        }
+        whole = if whole.is_empty() { part.to_owned() } else { format!("{whole}.{part}") };
+        if whole == CROP && place.get(part).is_some_and(Value::is_str) {
+            place.remove(part);
+        }
         let entry = place.entry(part).or_insert_with(|| Value::Table(Table::new()));
         place = entry.as_table_mut().ok_or_else(|| format!("`{part}` has no entries"))?;
     }
@@ -49,7 +62,10 @@ fn put(table: &mut Table, setting: &str) -> Result<(), String> {
         let known = place.remove(last).is_some() || (last == key && is_optional(key));
         return if known { Ok(()) } else { Err(format!("there is no `{key}` to leave out")) };
     }
-    let value = toml_value(value);
+    let mut value = toml_value(value);
+    if TYPED.contains(&key) && value.is_str() {
+        value = Table::from_iter([("type".to_owned(), value)]).into();
+    }
     if last == "type" && place.get(last) != Some(&value) {
         place.clear();
     }
@@ -110,6 +126,25 @@ mod tests {
         assert_eq!(same.unwrap().optimizer, epsilon_only);
         let whole = paper().with_settings(&["optimizer={ type = 'sgd', momentum = 0.5 }"]);
         assert_eq!(whole.unwrap().optimizer, Rule::Sgd { momentum: 0.5, nesterov: false });
+    }
+
+    #[test]
+    fn a_kind_alone_is_enough() {
+        let settings = ["schedule.decay=cosine", "optimizer=adamw", "augmentation.crop.shift.by=3"];
+        let recipe = paper().with_settings(&settings).unwrap();
+        assert_eq!(recipe.schedule.decay, crate::Decay::Cosine);
+        assert!(matches!(recipe.optimizer, Rule::AdamW { .. }));
+        let crop = |recipe: &Recipe| recipe.augmentation.unwrap().crop;
+        assert_eq!(crop(&recipe), inception_image::RandomCrop::Shift { by: 3 });
+        let central = recipe.with_settings(&["augmentation.crop=central"]).unwrap();
+        let back = central.with_settings(&["augmentation.crop.shift.by=1"]).unwrap();
+        assert_eq!(crop(&back), inception_image::RandomCrop::Shift { by: 1 });
+        let text = |value: &str| {
+            let setting = format!("fine_tuning.frozen_batch_norm={value}");
+            let freeze = "fine_tuning.freeze=['conv1']";
+            paper().with_settings(&[freeze, &setting]).unwrap().to_toml()
+        };
+        assert!(text("off").contains("frozen_batch_norm = \"off\""));
     }
 
     #[test]

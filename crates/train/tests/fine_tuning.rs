@@ -130,7 +130,7 @@ fn statistics_of_frozen_layers_move_if_asked() {
         (changed("stem.bn.running_mean"), changed("mixed.left.bn.running_var"))
     };
     assert_eq!(moved(FrozenBatchNorm::FrozenLayers), (false, true));
-    assert_eq!(moved(FrozenBatchNorm::None), (true, true));
+    assert_eq!(moved(FrozenBatchNorm::Off), (true, true));
     assert_eq!(moved(FrozenBatchNorm::All), (false, false));
 }
 

@@ -334,7 +334,8 @@ impl<'a> Driver<'a> {
             .with_context(|| format!("cannot create the run's folder {}", folder.display()))?;
         let OpenOptions { test_share: test_fraction, seed, strict } = OpenOptions::default();
         let (data, teacher) = (self.plan.data.clone(), self.teacher(arm, recipe.seed)?);
-        Settings { data, test_fraction, seed, strict, teacher }.save(folder)?;
+        let pictures = Some(data::fingerprint(self.data, data.as_deref()));
+        Settings { data, test_fraction, seed, strict, pictures, teacher }.save(folder)?;
         run_folder::write(folder, run_folder::RECIPE_FILE, &recipe.to_toml())?;
         run_folder::write(folder, "network.toml", &arm.net.to_toml())?;
         Ok(trainer)

@@ -1,9 +1,8 @@
 //! `inception lr-find`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,6 +12,7 @@ use inception_model::write_atomically;
 use inception_train::{RateCurve, RunOptions, Trainer};
 use serde_json::json;
 
+use super::train::stop_on_interrupt;
 use crate::fail::usage;
 use crate::job::{self, RecipeOptions};
 use crate::options::{MachineOptions, NetworkOptions};
@@ -34,10 +34,10 @@ pub struct Args {
         value_parser = clap::value_parser!(u32).range(20..=100_000))]
     steps: u32,
     /// The lowest rate
-    #[arg(long, value_name = "RATE", default_value_t = 1e-5)]
+    #[arg(long, value_name = "RATE", default_value_t = 1e-5, allow_negative_numbers = true)]
     from: f64,
     /// The highest rate
-    #[arg(long, value_name = "RATE", default_value_t = 10.0)]
+    #[arg(long, value_name = "RATE", default_value_t = 10.0, allow_negative_numbers = true)]
     to: f64,
     /// Draws the curve into this SVG file; one that is there is replaced
     #[arg(short, long, value_name = "FILE")]
@@ -68,11 +68,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if !(args.from > 0.0 && args.from < args.to && args.to.is_finite()) {
         return Err(usage("--from has to be above 0 and below --to"));
     }
-    let curve = find(args)?;
-    if let Some(path) = &args.out {
-        write_atomically(path, rate_chart(&curve).as_bytes())
-            .with_context(|| format!("cannot write {}", path.display()))?;
+    let folder = args.out.as_deref().and_then(Path::parent);
+    if let Some(folder) = folder.filter(|f| !f.as_os_str().is_empty() && !f.is_dir()) {
+        return Err(usage(format!("--out: there is no folder {}", folder.display())));
     }
+    let curve = find(args)?;
     match args.json {
         true => output::print_json(&json!({
             "suggestion": curve.suggestion(),
@@ -85,6 +85,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             })).collect::<Vec<_>>(),
         }))?,
         false => output::print(&text(&curve))?,
+    }
+    if let Some(path) = &args.out {
+        write_atomically(path, rate_chart(&curve).as_bytes())
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -103,9 +107,9 @@ fn find(args: &Args) -> Result<RateCurve> {
     let trainer = Trainer::new(start.model, recipe, Arc::clone(&cpu))?;
     // For the checkpoint that every run begins with.
     let folder = tempfile::tempdir().context("cannot make a folder for temporary files")?;
-    let (stop, checkpoint_every) = (AtomicBool::new(false), Duration::MAX);
+    let (stop, checkpoint_every) = (stop_on_interrupt(output::note)?, Duration::MAX);
     let (folder, workers) = (folder.path(), cpu.threads());
-    let options = RunOptions { folder, workers, checkpoint_every, stop: &stop };
+    let options = RunOptions { folder, workers, checkpoint_every, stop };
     let steps = args.steps as usize;
     output::note(&format!("up to {steps} steps, rates from {} to {}", args.from, args.to));
     Ok(trainer.find_rate(&data, options, (steps, (args.from, args.to)), &mut ())?)

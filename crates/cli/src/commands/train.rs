@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, bail};
 use inception_engine::Cpu;
 use inception_image::dataset::OpenOptions;
 use inception_image::{Dataset, PictureError};
@@ -87,8 +87,8 @@ inception-v3-small at their own size, larger ones by inception-v3 at half its wi
 most 128×128, which is 1/30 of the whole network's cost; --size and --width change that.
 
 The run's folder gets model.safetensors (network, weights, labels and preprocessing in one
-file), report.html, log.jsonl, TensorBoard's events, recipe.toml and a checkpoint. Results depend on the seed, not
-on the number of threads.";
+file), report.html, log.jsonl, TensorBoard's events, recipe.toml, run.toml (for --resume) and a
+checkpoint. Results depend on the seed, not on the number of threads.";
 
 /// What is trained, on what, where to.
 struct Job {
@@ -116,6 +116,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let options = RunOptions { folder, workers: cpu.threads(), checkpoint_every, stop };
     let ended = job.trainer.train(&job.data, options, &mut watch);
     watch.live.end();
+    if ended.is_err() && args.resume.is_none() {
+        run_folder::undo(&job.folder);
+    }
     let ended = ended.map_err(|error| with_remedy(error, &job.folder));
     watch.tell_skipped();
     if let Some(error) = watch.failure {
@@ -126,6 +129,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         stopped(&ended.run, &job.folder);
         return Ok(ExitCode::FAILURE);
     }
+    stopped_early(&ended.run);
     let path = job.settings.data.as_deref();
     Results::new(&ended.run, &job.data, &job.folder, path, &cpu)
         .and_then(|results| results.show())
@@ -145,8 +149,9 @@ fn begin(args: &Args, cpu: &Arc<Cpu>) -> Result<Job> {
     let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     let data = args.data.as_ref().map(absolute);
     let (teacher, seed, strict) = (args.teacher.file()?, seed.into(), args.strict);
-    let settings = Settings { data, test_fraction, seed, strict, teacher };
+    let mut settings = Settings { data, test_fraction, seed, strict, pictures: None, teacher };
     let data = open(&settings, args.data.as_deref(), cpu.threads())?;
+    settings.pictures = Some(data::fingerprint(&data, args.data.as_deref()));
     let look = data::look(&data.train).context("none of the pictures looked at can be read")?;
     let spec = args.model.as_deref();
     let net = job::network(spec, &args.network, data.classes.len(), look)?;
@@ -190,6 +195,14 @@ fn go_on(args: &Args, folder: &Path, cpu: &Arc<Cpu>) -> Result<Job> {
     let settings = Settings::load(folder)?;
     let path = args.data.as_deref().or(settings.data.as_deref());
     let data = open(&settings, path, cpu.threads())?;
+    if settings.pictures.as_ref().is_some_and(|own| *own != data::fingerprint(&data, path)) {
+        bail!(
+            "{}: these are not the pictures that the run began with, so it cannot go on as if \
+             nothing had happened; put those back, or start a new run with --model {}",
+            data::name(path),
+            quoted(&folder.join(MODEL_FILE))
+        );
+    }
     let trainer = job::resume(folder, args.recipe.epochs, Arc::clone(cpu))?;
     let trainer = teacher::bring(trainer, settings.teacher.as_ref())?;
     Ok(Job { trainer, start: Vec::new(), data, settings, folder: folder.to_owned() })
@@ -240,11 +253,19 @@ fn introduce(job: &Job, cpu: &Cpu) {
         recipe.seed,
     ));
     output::note(&format!("          {}", method::optimizer(recipe)));
+    if let (Some(teacher), Some(distillation)) = (&job.settings.teacher, recipe.distillation) {
+        output::note(&format!(
+            "teacher   {}, temperature {}, its share of the loss {}",
+            teacher.path.display(),
+            distillation.temperature,
+            distillation.weight
+        ));
+    }
     output::note(&format!("machine   {}, {}", count(cpu.threads() as u64, "thread"), cpu.isa()));
     output::note(&format!("folder    {}", job.folder.display()));
     match history.len() {
         0 if epoch.is_none() => output::note(""),
-        done if done == recipe.epochs => {
+        _ if job.trainer.run().is_over() => {
             output::note("all epochs are done; model and report are written again\n");
         }
         _ => output::note(&format!("goes on after {}\n", position(job.trainer.run()))),
@@ -268,11 +289,14 @@ fn introduce_frozen(recipe: &Recipe, graph: &Graph) {
     let size = |p: &Parameter| p.shape.iter().product::<usize>() as u64;
     let all: u64 = parameters.iter().filter(|p| p.role.is_trained()).map(size).sum();
     let trained = parameters.iter().filter(|p| p.role.is_trained() && modes[p.layer].trained);
-    output::note(&format!(
-        "frozen    all but {} of {} parameters",
-        grouped(trained.map(size).sum()),
-        grouped(all)
-    ));
+    let trained: u64 = trained.map(size).sum();
+    if trained < all {
+        output::note(&format!(
+            "frozen    all but {} of {} parameters",
+            grouped(trained),
+            grouped(all)
+        ));
+    }
 }
 
 /// A flag that Ctrl-C sets; the second Ctrl-C ends the program at once.
@@ -286,6 +310,16 @@ pub fn stop_on_interrupt(tell: impl Fn(&str) + Send + 'static) -> Result<&'stati
     })
     .context("cannot watch for Ctrl-C")?;
     Ok(&STOP)
+}
+
+/// Why a run has fewer epochs than asked for.
+fn stopped_early(run: &Run) {
+    if run.history.len() < run.recipe.epochs {
+        output::note(&format!(
+            "\nstopped early: no better since epoch {}, whose model {MODEL_FILE} is",
+            run.model_epoch()
+        ));
+    }
 }
 
 /// How to go on after Ctrl-C.

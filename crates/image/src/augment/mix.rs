@@ -38,15 +38,21 @@ enum Kind {
     Rectangle(Bounds),
 }
 
+/// Beyond these α the two pictures' shares are as good as 0 and 1, or as halves, and numbers from
+/// Beta's distribution are hard to draw.
+const SMALLEST: f64 = 1e-3;
+const LARGEST: f64 = 1e3;
+
 impl Mix {
     pub(super) fn check(&self) -> Result<(), String> {
         if self.mixup.is_none() && self.cutmix.is_none() {
             return Err("mix wants mixup, cutmix or both".into());
         }
         for (name, alpha) in [("mixup", self.mixup), ("cutmix", self.cutmix)] {
-            let fine = alpha.is_none_or(|alpha| alpha.is_finite() && alpha > 0.0);
-            if !fine {
-                return Err(format!("{name} is a number above 0, not {}", alpha.unwrap_or(0.0)));
+            if let Some(alpha) = alpha.filter(|alpha| !(SMALLEST..=LARGEST).contains(alpha)) {
+                return Err(format!(
+                    "{name} is a number from {SMALLEST} to {LARGEST}, not {alpha}"
+                ));
             }
         }
         Ok(())

@@ -83,7 +83,10 @@ impl Augmentation {
     }
 
     /// What is wrong with the numbers, if something is.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// The first of them and what it may be.
+    pub fn check(&self) -> Result<(), String> {
         check_probability("flip", self.flip)?;
         match self.crop {
             RandomCrop::Shift { by: 10_000.. } => {

@@ -116,8 +116,9 @@ impl Rule {
             (!fine).then(|| format!("{name} is {value}, it has to be at least 0 and below 1"))
         };
         let above_zero = |epsilon: f64| {
-            let fine = epsilon.is_finite() && epsilon > 0.0;
-            (!fine).then(|| format!("epsilon is {epsilon}, it has to be above 0"))
+            // As the arithmetic will have it.
+            let fine = (epsilon as f32).is_normal() && epsilon > 0.0;
+            (!fine).then(|| format!("epsilon is {epsilon:e}, it has to be above 1e-37"))
         };
         match *self {
             Rule::Sgd { momentum, .. } => share("momentum", momentum),

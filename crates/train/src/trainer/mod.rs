@@ -183,10 +183,6 @@ impl Trainer {
         options: RunOptions,
         observer: &mut dyn Observer,
     ) -> Result<Ended, TrainError> {
-        if self.run.recipe.distillation.is_some() && self.teacher.is_none() {
-            let missing = "`distillation` needs a teacher (--teacher MODEL)";
-            return Err(TrainError::Recipe(missing.to_owned()));
-        }
         let mut session = Session::new(&self, data, options, observer)?;
         while !self.run.is_over() {
             if !self.train_epoch(&mut session)? {

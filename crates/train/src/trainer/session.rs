@@ -58,6 +58,10 @@ impl<'a> Session<'a> {
             let (found, wanted) = (data.classes.join(", "), run.labels.join(", "));
             return Err(TrainError::Classes { found, wanted });
         }
+        if run.recipe.distillation.is_some() && trainer.teacher.is_none() {
+            let missing = "`distillation` needs a teacher (--teacher MODEL)";
+            return Err(TrainError::Recipe(missing.to_owned()));
+        }
         let preprocessor = predictor::preprocessor(&run.net)?;
         let pipeline = |samples, augmentation, cache| {
             Pipeline::new(samples, preprocessor.clone(), augmentation, cache)

@@ -56,11 +56,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     for (label, class) in data.classes.iter().enumerate() {
         let of = |samples: &[Sample]| samples.iter().filter(|s| s.label == label).count();
         let pairs = samples.iter().zip(&seen);
-        let broken = pairs.filter(|(s, seen)| s.label == label && seen.is_err()).count();
+        let broken = pairs.filter(|(s, seen)| s.label == label && seen.is_err()).count()
+            + data.skipped.iter().filter(|skipped| skipped.label == label).count();
         let counts = [of(&data.train), of(&data.test), broken].map(|n| grouped(n as u64));
         table.row([vec![class.clone()], counts.to_vec()].concat());
     }
-    let broken: Vec<&PictureError> = seen.iter().filter_map(|seen| seen.as_ref().err()).collect();
+    let skipped = data.skipped.iter().map(|skipped| &*skipped.error);
+    let broken: Vec<&PictureError> =
+        skipped.chain(seen.iter().filter_map(|seen| seen.as_ref().err())).collect();
     let totals = [data.train.len(), data.test.len(), broken.len()].map(|n| grouped(n as u64));
     table.row([vec![String::new()], totals.to_vec()].concat());
     let readable: Vec<&Seen> = seen.iter().filter_map(|seen| seen.as_ref().ok()).collect();
