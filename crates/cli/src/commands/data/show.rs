@@ -32,7 +32,7 @@ pub struct Args {
     /// that `inception train` takes]
     #[arg(short, long, value_name = "NAME|FILE")]
     model: Option<String>,
-    /// A recipe by name or a TOML file; its [augmentation] is what is shown [default: the recipe
+    /// A recipe by name or a TOML file; its augmentation is what is shown [default: the recipe
     /// that suits the pictures]
     #[arg(long, value_name = "NAME|FILE")]
     recipe: Option<String>,
