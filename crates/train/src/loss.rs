@@ -10,8 +10,7 @@ pub enum Targets<'a> {
     Classes(&'a [usize]),
     /// Two classes per picture, the second mixed in; each has its share.
     Mixed(&'a [usize], &'a Blend),
-    /// One distribution over the classes per picture, picture after picture: mixed pictures, a
-    /// teacher's answers.
+    /// One distribution over the classes per picture, picture after picture.
     Distributions(&'a [f32]),
 }
 

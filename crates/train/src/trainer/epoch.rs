@@ -53,7 +53,7 @@ impl Trainer {
             tally.seconds = before + start.elapsed().as_secs_f64();
             session.observer.step(&tally.step_report(&figures, (epoch + 1, epochs), steps));
             if last_save.elapsed() >= session.options.checkpoint_every {
-                self.save_within(&mut tally, (epoch, steps), session)?;
+                self.save_within(&tally, (epoch, steps), session)?;
                 last_save = Instant::now();
             }
         }
@@ -71,7 +71,7 @@ impl Trainer {
     /// the evaluation.
     fn save_within(
         &mut self,
-        tally: &mut Tally,
+        tally: &Tally,
         (epoch, steps): (usize, usize),
         session: &Session,
     ) -> Result<(), TrainError> {
