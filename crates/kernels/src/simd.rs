@@ -101,6 +101,17 @@ pub(crate) fn prefetch(at: *const f32) {
     let _ = at;
 }
 
+/// The same, to be read later: fetches it into the second-level cache only.
+#[inline(always)]
+pub(crate) fn prefetch_to_l2(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction is part of the baseline and only a hint.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(at.cast());
+    }
+    let _ = at;
+}
+
 /// Asks for the cache line at an address, which need not be valid, to be written soon.
 #[inline(always)]
 pub(crate) fn prefetch_to_write(at: *const f32) {

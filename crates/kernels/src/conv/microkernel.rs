@@ -8,7 +8,7 @@
 // Indices throughout, as in the formulas, and because the loops must unroll into registers.
 #![allow(clippy::needless_range_loop)]
 
-use crate::simd::{Vector, prefetch, prefetch_to_write};
+use crate::simd::{Vector, prefetch, prefetch_to_l2, prefetch_to_write};
 use crate::{Isa, LANES};
 
 /// The most broadcast values of any tile.
@@ -56,6 +56,9 @@ pub(super) struct Panel {
     pub y_block: usize,
     /// What sums start with, and from one output block to the next.
     pub start: (*const f32, usize),
+    /// Weights that a later panel reads, to be fetched from memory meanwhile: from where on, and
+    /// how many cache lines for each input channel.
+    pub ahead: (*const f32, usize),
 }
 
 /// Sums of a gradient of filters: some weights of one output × some output blocks.
@@ -214,9 +217,14 @@ unsafe fn multiply<V: Vector, const P: usize, const N: usize>(panel: &Panel) {
             }
         }
         let mut weights = panel.weights;
+        let (mut ahead, lines) = panel.ahead;
         for block in 0..panel.blocks.0 {
             let x = panel.x.add(block * panel.blocks.1);
             for lane in 0..*panel.lanes.add(block) as usize {
+                for _ in 0..lines {
+                    prefetch_to_l2(ahead);
+                    ahead = ahead.wrapping_add(LANES);
+                }
                 let mut vectors = [V::splat(0.0); N];
                 for v in 0..N {
                     vectors[v] = V::load(weights.add(v * V::LANES));

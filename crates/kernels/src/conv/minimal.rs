@@ -26,7 +26,7 @@ use super::microkernel::{Microkernels, Panel};
 use super::split::Split;
 use super::target::{Target, Targets};
 use crate::epilogue::Ends;
-use crate::simd::kernel;
+use crate::simd::{kernel, prefetch_to_l2, prefetch_to_write};
 use crate::threads::with_scratch;
 use crate::{Cpu, LANES, Layout, View, ViewMut};
 use lines::{End, Kernels, Line, Lines};
@@ -114,18 +114,21 @@ impl Minimal {
         self.tile
     }
 
-    /// Each point and the matrix it is multiplied with. Points that share a matrix follow each
-    /// other, and matrices are in the order in which they are packed.
-    fn products(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+    /// Each point and the matrix it is multiplied with; of how many with that matrix it is which.
+    /// Points that share a matrix follow each other, and matrices are in the order in which they
+    /// are packed.
+    fn products(&self) -> impl Iterator<Item = (usize, usize, (usize, usize))> + '_ {
         self.parts.iter().flat_map(|part| {
             let (down, across) = part.points();
             // Along an axis of one tap the matrix is the same, so that one goes innermost.
             let turned = part.rows.exact.is_identity();
             let (outer, inner) = if turned { (across, down) } else { (down, across) };
+            let turns = outer * inner / part.matrices();
             (0..outer * inner).map(move |i| {
                 let (a, b) = (i / inner, i % inner);
                 let (row, column) = if turned { (b, a) } else { (a, b) };
-                (part.point + row * across + column, part.matrix_of(row, column))
+                let point = part.point + row * across + column;
+                (point, part.matrix_of(row, column), (i % turns, turns))
             })
         })
     }
@@ -336,7 +339,7 @@ impl Convolution<'_> {
             unsafe {
                 self.transform_inputs(&memory, tiles.clone());
                 for group in &self.filters.groups()[groups] {
-                    self.multiply(&memory, tiles.len(), group);
+                    self.multiply(&memory, targets.of(group), tiles.clone(), group);
                     self.transform_outputs(&memory, targets.of(group), tiles.clone(), group);
                 }
             }
@@ -360,19 +363,26 @@ impl Convolution<'_> {
             layout.width + layout.border.right + self.padding.1,
         );
         let row_stride = layout.row_stride();
-        for (i, tile_index) in tiles.clone().enumerate() {
+        let start_of = |tile_index: usize, block: usize| {
             let place = self.place(tile_index);
             let (top, left) = (place.row * tile.0 * stride.0, place.column * tile.1 * stride.1);
+            let start = self.x.offset(place.picture, block, 0, 0) as isize
+                + (top as isize - self.padding.0 as isize) * row_stride as isize
+                + (left as isize - self.padding.1 as isize) * LANES as isize;
             let readable = (size.0.min(inside.0 - top), size.1.min(inside.1 - left));
+            (self.x.data.as_ptr().wrapping_offset(start), readable)
+        };
+        let mut next = start_of(tiles.start, 0);
+        for (i, tile_index) in tiles.clone().enumerate() {
+            let (first, readable) = next;
+            next = start_of((tile_index + 1).min(tiles.end - 1), 0);
             for block in 0..self.x.blocks {
-                let start = self.x.offset(place.picture, block, 0, 0) as isize
-                    + (top as isize - self.padding.0 as isize) * row_stride as isize
-                    + (left as isize - self.padding.1 as isize) * LANES as isize;
                 let to = (block * tiles.len() + i) * LANES;
+                let start = first.wrapping_add(block * layout.block_stride());
+                prefetch_window(next.0.wrapping_add(block * layout.block_stride()), row_stride, next.1);
                 // SAFETY: the window's readable part lies inside the tensor; the points lie in
                 // the task's memory.
                 unsafe {
-                    let start = self.x.data.as_ptr().offset(start);
                     let mut from = Lines { start, step: row_stride, next: LANES };
                     if readable != size {
                         from = copy_patch(from, readable, size, memory.patch);
@@ -387,7 +397,14 @@ impl Convolution<'_> {
     ///
     /// # Safety
     /// As for [`Self::task`].
-    unsafe fn multiply(&self, memory: &Memory, tiles: usize, group: &Group) {
+    unsafe fn multiply(
+        &self,
+        memory: &Memory,
+        target: &Target,
+        all_tiles: Range<usize>,
+        group: &Group,
+    ) {
+        let tiles = all_tiles.len();
         let blocks = &group.blocks;
         let kernels = self.microkernels.multiply[blocks.len() - 1];
         let rows = Split::at_most(tiles, self.microkernels.max_rows(blocks.len()));
@@ -398,11 +415,27 @@ impl Convolution<'_> {
         let stream = &self.weights[stream..][..per_matrix * self.minimal.matrices()];
         let Transform { inputs_point, sums_point, .. } = memory.transform;
         let mut start = Ends::NONE.of(blocks).0;
-        for (point, matrix) in self.minimal.products() {
+        let outputs = Split {
+            total: blocks.len() * tiles,
+            parts: rows.parts * self.minimal.points(),
+        };
+        let mut done = 0;
+        for (point, matrix, (turn, turns)) in self.minimal.products() {
             if point == self.minimal.plain() {
                 start = self.ends.of(blocks).0;
             }
             for part in 0..rows.parts {
+                for output in outputs.part(done) {
+                    let tile = all_tiles.start + output % tiles;
+                    let block = target.first_block + group.first + output / tiles;
+                    self.ask_for_outputs(target, tile, block);
+                }
+                done += 1;
+                // The next matrix comes from memory while this one's panels are computed.
+                let slice = Split { total: per_matrix / LANES, parts: turns * rows.parts };
+                let slice = slice.part(turn * rows.parts + part);
+                let next = stream.as_ptr().wrapping_add((matrix + 1) * per_matrix);
+                let next = next.wrapping_add(slice.start * LANES);
                 let part = rows.part(part);
                 // SAFETY: the task's memory has all points of all tiles; weights, inputs and sums
                 // are as long as the panel says.
@@ -415,8 +448,25 @@ impl Convolution<'_> {
                         y: memory.sums.add(point * sums_point + part.start * LANES),
                         y_block: tiles * LANES,
                         start,
+                        ahead: (next, slice.len().div_ceil(sources)),
                     });
                 }
+            }
+        }
+    }
+
+    /// Asks for a tile's outputs of one block, to be written soon.
+    fn ask_for_outputs(&self, target: &Target, tile: usize, block: usize) {
+        let place = self.place(tile);
+        let tile = self.minimal.tile;
+        let (top, left) = (place.row * tile.0, place.column * tile.1);
+        let exist = (tile.0.min(self.output.0 - top), tile.1.min(self.output.1 - left));
+        let start = target.layout.offset(place.picture, block, top, left);
+        for row in 0..exist.0 {
+            for column in 0..exist.1 {
+                let at = start + row * target.layout.row_stride() + column * LANES;
+                // SAFETY: an output.
+                prefetch_to_write(unsafe { target.data.at(at) });
             }
         }
     }
@@ -433,11 +483,11 @@ impl Convolution<'_> {
         let tile = self.minimal.tile;
         for (number, block) in group.blocks.clone().enumerate() {
             let (bias, floor) = self.ends.of(&(block..block + 1));
+            let to = target.first_block + group.first + number;
             for (i, tile_index) in tiles.clone().enumerate() {
                 let place = self.place(tile_index);
                 let (top, left) = (place.row * tile.0, place.column * tile.1);
                 let exist = (tile.0.min(self.output.0 - top), tile.1.min(self.output.1 - left));
-                let to = target.first_block + group.first + number;
                 let to = target.layout.offset(place.picture, to, top, left);
                 let from = (number * tiles.len() + i) * LANES;
                 // SAFETY: the sums lie in the task's memory, the tile's existing outputs in the
@@ -460,6 +510,15 @@ impl Convolution<'_> {
 /// points would meet the same few sets of the cache.
 fn odd_lines(len: usize) -> usize {
     ((len / LANES) | 1) * LANES
+}
+
+/// Asks for a window of so many rows and columns, to be read soon.
+fn prefetch_window(start: *const f32, row_stride: usize, (rows, columns): (usize, usize)) {
+    for row in 0..rows {
+        for column in 0..columns {
+            prefetch_to_l2(start.wrapping_add(row * row_stride + column * LANES));
+        }
+    }
 }
 
 /// Copies the readable part of a window of `size` (rows, columns) to memory of its own, zeros

@@ -65,7 +65,7 @@ impl End {
 }
 
 type Input = unsafe fn(&Line, Lines<*const f32>, Lines<*mut f32>, usize);
-type Output = unsafe fn(&Line, Lines<*const f32>, Lines<*mut f32>, usize, usize, End);
+type Output = unsafe fn(&Line, Lines<*const f32>, Lines<*mut f32>, usize, usize, Option<End>);
 
 impl Line {
     /// The numbers of an algorithm.
@@ -112,7 +112,7 @@ impl Line {
     /// Aᵀ: `count` lines of `points` vectors from `x` to the first `outputs` vectors in `y`.
     ///
     /// # Safety
-    /// All the vectors are readable or writable, by nobody else meanwhile; so is what is added.
+    /// All the vectors are readable or writable, by nobody else meanwhile; so is what ends them.
     pub unsafe fn output(
         &self,
         kernels: &Kernels,
@@ -120,10 +120,14 @@ impl Line {
         y: Lines<*mut f32>,
         count: usize,
         outputs: usize,
-        end: End,
+        end: Option<End>,
     ) {
+        let form = match self.exact.outputs {
+            all @ (2 | 4 | 6) => all / 2,
+            _ => 0,
+        };
         // SAFETY: the caller's promise.
-        unsafe { kernels.output[self.exact.pairs.len()](self, x, y, count, outputs, end) }
+        unsafe { kernels.output[self.exact.pairs.len()][form](self, x, y, count, outputs, end) }
     }
 }
 
@@ -180,25 +184,26 @@ unsafe fn input<V: Vector, const H: usize>(
     }
 }
 
+/// Of a line with `M` outputs; with any number of them if `M` is 0.
+///
 /// # Safety
 /// See [`Line::output`].
 #[inline(always)]
-unsafe fn output<V: Vector, const H: usize>(
+unsafe fn output<V: Vector, const H: usize, const M: usize>(
     line: &Line,
     x: Lines<*const f32>,
     y: Lines<*mut f32>,
     count: usize,
     outputs: usize,
-    end: End,
+    end: Option<End>,
 ) {
+    let most = if M == 0 { line.exact.outputs } else { M };
     // SAFETY: the caller's promise.
     unsafe {
         for i in 0..count {
             for lane in (0..LANES).step_by(V::LANES) {
                 let x_line = x.start.add(i * x.next + lane);
                 let y_line = y.start.add(i * y.next + lane);
-                let add = end.add.start.add(i * end.add.next + lane);
-                let floor = V::load(end.floor.add(lane));
                 let mut sum = [V::splat(0.0); H];
                 let mut difference = [V::splat(0.0); H];
                 let mut first = V::load(x_line);
@@ -209,31 +214,32 @@ unsafe fn output<V: Vector, const H: usize>(
                     difference[h] = plus.sub(minus);
                     first = first.add(sum[h]);
                 }
-                let infinity = line.infinity && outputs == line.exact.outputs;
-                let store = |mut value: V, j: usize| {
-                    if infinity && j + 1 == outputs {
-                        value = value.add(V::load(x_line.add((2 * H + 1) * x.step)));
+                for j in 0..most {
+                    if j >= outputs {
+                        break;
                     }
-                    let value = value.add(V::load(add.add(j * end.add.step)));
-                    floor.max(value).store(y_line.add(j * y.step));
-                };
-                store(first, 0);
-                for j in 1..outputs {
                     let powers = &line.powers[j];
                     // Both sums are cheap; choosing the vectors first would put them in memory.
-                    let mut value;
+                    let mut value = first;
                     if j % 2 == 1 {
                         value = difference[0].mul(V::splat(powers[0]));
                         for h in 1..H {
                             value = difference[h].mul_add(V::splat(powers[h]), value);
                         }
-                    } else {
+                    } else if j > 0 {
                         value = sum[0].mul(V::splat(powers[0]));
                         for h in 1..H {
                             value = sum[h].mul_add(V::splat(powers[h]), value);
                         }
                     }
-                    store(value, j);
+                    if line.infinity && j + 1 == most {
+                        value = value.add(V::load(x_line.add((2 * H + 1) * x.step)));
+                    }
+                    if let Some(end) = end {
+                        let add = end.add.start.add(i * end.add.next + j * end.add.step + lane);
+                        value = V::load(end.floor.add(lane)).max(value.add(V::load(add)));
+                    }
+                    value.store(y_line.add(j * y.step));
                 }
             }
         }
@@ -243,7 +249,8 @@ unsafe fn output<V: Vector, const H: usize>(
 /// Transforms of an instruction set, by the number of pairs.
 pub(super) struct Kernels {
     input: [Input; MOST_PAIRS + 1],
-    output: [Output; MOST_PAIRS + 1],
+    /// For any number of outputs, and for 2, 4 and 6.
+    output: [[Output; 4]; MOST_PAIRS + 1],
 }
 
 macro_rules! kernels {
@@ -260,17 +267,34 @@ macro_rules! kernels {
             }
 
             $(#[$feature])?
-            unsafe fn output<const H: usize>(
+            unsafe fn output<const H: usize, const M: usize>(
                 line: &Line, x: Lines<*const f32>, y: Lines<*mut f32>, count: usize,
-                outputs: usize, end: End,
+                outputs: usize, end: Option<End>,
             ) {
-                // SAFETY: the features are enabled; the rest is the caller's promise.
-                unsafe { super::output::<$vector, H>(line, x, y, count, outputs, end) }
+                // SAFETY: the features are enabled; the rest is the caller's promise. Each call is
+                // compiled by itself.
+                unsafe {
+                    match end {
+                        None => super::output::<$vector, H, M>(line, x, y, count, outputs, None),
+                        end => super::output::<$vector, H, M>(line, x, y, count, outputs, end),
+                    }
+                }
+            }
+
+            const fn outputs<const H: usize>() -> [Output; 4] {
+                [output::<H, 0>, output::<H, 2>, output::<H, 4>, output::<H, 6>]
             }
 
             pub(super) const KERNELS: Kernels = Kernels {
                 input: [copy_in, input::<1>, input::<2>, input::<3>, input::<4>, input::<5>],
-                output: [copy_out, output::<1>, output::<2>, output::<3>, output::<4>, output::<5>],
+                output: [
+                    [copy_out; 4],
+                    outputs::<1>(),
+                    outputs::<2>(),
+                    outputs::<3>(),
+                    outputs::<4>(),
+                    outputs::<5>(),
+                ],
             };
         }
     };
@@ -282,7 +306,14 @@ unsafe fn copy_in(_: &Line, _: Lines<*const f32>, _: Lines<*mut f32>, _: usize) 
 }
 
 /// As [`copy_in`].
-unsafe fn copy_out(_: &Line, _: Lines<*const f32>, _: Lines<*mut f32>, _: usize, _: usize, _: End) {
+unsafe fn copy_out(
+    _: &Line,
+    _: Lines<*const f32>,
+    _: Lines<*mut f32>,
+    _: usize,
+    _: usize,
+    _: Option<End>,
+) {
     unreachable!("an axis of one tap is not transformed")
 }
 

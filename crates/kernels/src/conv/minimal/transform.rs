@@ -108,17 +108,17 @@ impl Transform<'_> {
         // SAFETY: the caller's promise.
         unsafe {
             if rows.exact.is_identity() {
-                columns.output(self.kernels, along_columns, y, exist.0, exist.1, end);
+                columns.output(self.kernels, along_columns, y, exist.0, exist.1, Some(end));
             } else if columns.exact.is_identity() {
                 let add = Lines { step: end.add.next, next: end.add.step, ..end.add };
-                let end = End { add, ..end };
+                let end = Some(End { add, ..end });
                 rows.output(self.kernels, along_rows, turned, exist.1, exist.0, end);
             } else {
                 let row = across * LANES;
                 let half = Lines { start: self.half, step: row, next: LANES };
-                rows.output(self.kernels, along_rows, half, across, exist.0, nothing());
+                rows.output(self.kernels, along_rows, half, across, exist.0, None);
                 let half = Lines { start: self.half.cast_const(), step: LANES, next: row };
-                columns.output(self.kernels, half, y, exist.0, exist.1, end);
+                columns.output(self.kernels, half, y, exist.0, exist.1, Some(end));
             }
         }
     }
@@ -151,20 +151,14 @@ impl Transform<'_> {
             let to = |start| Lines { start, step: LANES, next: row };
             let turned =
                 |start: *mut f32| Lines { start: start.cast_const(), step: row, next: LANES };
-            let plus = |part| End { add: points(part), ..nothing() };
+            let plus = |part| Some(End { add: points(part), floor: Ends::NONE.of(&(0..1)).1.0 });
             columns.output(self.kernels, points(ee), to(self.half), down, exist.1, plus(eo));
             columns.output(self.kernels, points(oe), to(odd), exist.0, exist.1, plus(oo));
             let y = Lines { start: y.start, step: y.next, next: y.step };
-            let end = End { add: turned(odd), ..end };
+            let end = Some(End { add: turned(odd), ..end });
             rows.output(self.kernels, turned(self.half), y, exist.1, exist.0, end);
         }
     }
-}
-
-/// Changes nothing.
-fn nothing() -> End {
-    let (add, floor) = Ends::NONE.of(&(0..1));
-    End::same(add, floor)
 }
 
 /// Vectors of so many rows and columns.
