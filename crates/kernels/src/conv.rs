@@ -10,6 +10,7 @@
 //! computes: directly, or by `minimal` filtering with fewer multiplications.
 
 mod backward_filters;
+mod bilinear;
 mod filters;
 mod microkernel;
 mod minimal;
@@ -25,8 +26,10 @@ pub use filters::{Filters, Rows};
 use crate::epilogue::Ends;
 use crate::{Border, Cpu, LANES, Layout, View, ViewMut};
 use filters::Direction;
+use minimal::Tiles;
 use phase::{Phase, axis_phases};
 use product::{Product, Walk};
+use target::Targets;
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -217,9 +220,11 @@ pub fn forward(
     epilogue.assert_lanes(y.iter().map(|view| view.blocks * LANES).sum());
     let Geometry { kernel, stride, padding } = *geometry;
     if let Some(minimal) = filters.minimal() {
-        let filters = (filters, weights, minimal);
+        let ends = (epilogue.into(), false);
+        let tiles = Tiles::new(cpu.isa(), minimal, x, padding, ends, &first.layout);
+        let (filters, targets) = ((filters, weights), Targets::new(y));
         // SAFETY: filters, sizes and borders have been checked.
-        unsafe { minimal::compute(cpu, x, filters, padding, (epilogue.into(), false), y) };
+        unsafe { bilinear::compute(cpu, &tiles, filters, &targets, true) };
         return;
     }
     let walk = |count, padding, stride| Walk {
@@ -271,9 +276,11 @@ pub fn backward_data(
     if let Some(minimal) = filters.minimal() {
         // At stride 1 the gradient is convolved with the filters turned by half a turn.
         let padding = (kernel.0 - 1 - padding.0, kernel.1 - 1 - padding.1);
-        let (filters, ends) = ((filters, weights, minimal), (Ends::NONE, accumulate));
+        let ends = (Ends::NONE, accumulate);
+        let tiles = Tiles::new(cpu.isa(), minimal, dy, padding, ends, &input);
+        let (filters, targets) = ((filters, weights), Targets::new(std::slice::from_mut(dx)));
         // SAFETY: filters, sizes and border have been checked.
-        unsafe { minimal::compute(cpu, dy, filters, padding, ends, std::slice::from_mut(dx)) };
+        unsafe { bilinear::compute(cpu, &tiles, filters, &targets, !accumulate) };
         return;
     }
     for (i, phase) in filters.phases().enumerate() {

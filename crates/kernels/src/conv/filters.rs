@@ -31,7 +31,8 @@ pub struct Filters {
     /// Direct convolution without.
     minimal: Option<Minimal>,
     isa: Option<Isa>,
-    groups: Vec<Group>,
+    /// Output blocks that are computed together, counted through all targets.
+    groups: Vec<Range<usize>>,
 }
 
 /// Weights of some outputs, `[output][input][row][column]`.
@@ -65,16 +66,6 @@ pub(super) enum Direction {
     Forward,
     /// From the output's gradient to the input's.
     Backward,
-}
-
-/// Output blocks that are computed together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Group {
-    /// Which of the targets they are in, and their first block there.
-    pub target: usize,
-    pub first: usize,
-    /// Counted through all targets.
-    pub blocks: Range<usize>,
 }
 
 impl Filters {
@@ -186,18 +177,7 @@ impl Filters {
         for Rows { weights, scale } in rows.iter().filter(|rows| !rows.scale.is_empty()) {
             assert_eq!(scale.len() * self.source.count() * taps, weights.len(), "a factor each");
         }
-        self.groups.clear();
-        let mut end = 0;
-        for (target, channels) in self.targets.iter().enumerate() {
-            let max = Microkernels::of(cpu.isa()).max_blocks();
-            let split = Split::at_most(channels.blocks(), max);
-            self.groups.extend((0..split.parts).map(|part| {
-                let blocks = split.part(part);
-                let (first, start) = (blocks.start, end + blocks.start);
-                Group { target, first, blocks: start..start + blocks.len() }
-            }));
-            end += channels.blocks();
-        }
+        self.groups = self.group(Microkernels::of(cpu.isa()).max_blocks());
         let mut data = std::mem::take(&mut self.data);
         match &self.minimal {
             Some(minimal) => {
@@ -207,6 +187,19 @@ impl Filters {
         }
         self.data = data;
         self.isa = Some(cpu.isa());
+    }
+
+    /// Groups of at most so many blocks, none in two targets.
+    fn group(&self, most: usize) -> Vec<Range<usize>> {
+        let mut groups = Vec::new();
+        let mut start = 0;
+        for blocks in self.targets.iter().map(Channels::blocks) {
+            let split = Split::at_most(blocks, most);
+            let parts = (0..split.parts).map(|i| split.part(i));
+            groups.extend(parts.map(|part| start + part.start..start + part.end));
+            start += blocks;
+        }
+        groups
     }
 
     fn pack_taps(&self, cpu: &Cpu, rows: &[Rows], targets: usize, data: Shared) {
@@ -219,7 +212,7 @@ impl Filters {
         let blocks = self.lanes.len();
         for phase in self.phases().filter(|phase| phase.taps() > 0) {
             cpu.for_each(self.groups.len() * blocks, |task| {
-                let (group, block) = (&self.groups[task / blocks].blocks, task % blocks);
+                let (group, block) = (&self.groups[task / blocks], task % blocks);
                 let before: usize = self.lanes[..block].iter().map(|&n| n as usize).sum();
                 let count = self.lanes[block] as usize;
                 let width = group.len() * LANES;
@@ -277,7 +270,7 @@ impl Filters {
         let backward = self.direction == Direction::Backward;
         let transform = minimal.filter_transform();
         cpu.for_each(self.groups.len() * sources, |task| {
-            let (group, source) = (&self.groups[task / sources].blocks, task % sources);
+            let (group, source) = (&self.groups[task / sources], task % sources);
             let width = group.len() * LANES;
             let stream = group.start * LANES * sources * minimal.matrices();
             for (i, channels) in self.target_channels(group).enumerate() {
@@ -358,8 +351,8 @@ impl Filters {
         self.minimal.as_ref()
     }
 
-    /// Output blocks in the order of their streams.
-    pub(super) fn groups(&self) -> &[Group] {
+    /// Output blocks that are computed together, in the order of their streams.
+    pub(super) fn groups(&self) -> &[Range<usize>] {
         &self.groups
     }
 

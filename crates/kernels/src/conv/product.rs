@@ -1,6 +1,6 @@
 //! A convolution over a grid of pixels, cut into tiles and tasks.
 
-use super::filters::{Filters, Group};
+use super::filters::Filters;
 use super::microkernel::{MAX_ROWS, Microkernels, Tile};
 use super::phase::Phase;
 use super::split::Split;
@@ -71,18 +71,18 @@ impl Product<'_> {
             };
             let (group, chunk) = tasks.get(task);
             let group = &self.filters.groups()[group];
-            let tiles = Split::at_most(pixels, microkernels.max_rows(group.blocks.len()));
+            let tiles = Split::at_most(pixels, microkernels.max_rows(group.len()));
             let chunk = Split { total: tiles.parts, parts: tasks.chunks }.part(chunk);
             // SAFETY: each task has its own pixels of its own blocks; the rest is the caller's
             // promise.
-            unsafe { self.tiles(microkernels, targets.of(group), group, tiles, chunk) };
+            unsafe { self.tiles(microkernels, targets.of(group.start), group, tiles, chunk) };
         });
     }
 
     /// How to cut the work: several times as many tasks as threads, but none of them tiny.
     fn tasks(&self, cpu: &Cpu, microkernels: &Microkernels, pixels: usize) -> Tasks {
         let groups = self.filters.groups();
-        let blocks = groups.iter().map(|group| group.blocks.len()).max().unwrap_or(0);
+        let blocks = groups.iter().map(Range::len).max().unwrap_or(0);
         if blocks == 0 || pixels == 0 {
             return Tasks { groups: 0, chunks: 0, panel: 1 };
         }
@@ -92,7 +92,7 @@ impl Product<'_> {
         let by_work = (pixels * steps * blocks).div_ceil(TASK);
         let by_threads = (8 * cpu.threads()).div_ceil(groups.len());
         let chunks = by_work.max(by_threads).min(tiles);
-        let all = groups.last().map_or(0, |group| group.blocks.end);
+        let all = groups.last().map_or(0, |group| group.end);
         let panel = if steps * all * LANES <= RESIDENT {
             1
         } else {
@@ -109,16 +109,16 @@ impl Product<'_> {
     unsafe fn tiles(
         &self,
         microkernels: &Microkernels,
-        target: &Target,
-        group: &Group,
+        (target, block): (&Target, usize),
+        group: &Range<usize>,
         tiles: Split,
         range: Range<usize>,
     ) {
         let (source, layout) = (&self.source.layout, &target.layout);
         let lanes = self.filters.lanes();
-        let kernels = microkernels.convolve[group.blocks.len() - 1];
-        let (bias, floor) = self.ends.of(&group.blocks);
-        let stream = group.blocks.start * LANES * self.filters.sources() * self.phase.taps();
+        let kernels = microkernels.convolve[group.len() - 1];
+        let (bias, floor) = self.ends.of(group);
+        let stream = group.start * LANES * self.filters.sources() * self.phase.taps();
         let mut tile = Tile {
             x: [std::ptr::null(); MAX_ROWS],
             next: [std::ptr::null(); MAX_ROWS],
@@ -137,7 +137,6 @@ impl Product<'_> {
             floor,
             accumulate: self.accumulate,
         };
-        let block = target.first_block + group.first;
         let mut pixel = Pixel::new(self, layout, block, tiles.part(range.start).start);
         // One tile ahead, so that each knows the windows that come next.
         let mut next_y = tile.y;

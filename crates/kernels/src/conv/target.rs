@@ -1,6 +1,5 @@
 //! Where a convolution's results go.
 
-use super::filters::Group;
 use crate::border::zero_border;
 use crate::threads::Shared;
 use crate::{Border, Layout, ViewMut};
@@ -9,7 +8,7 @@ use crate::{Border, Layout, ViewMut};
 pub(super) struct Target<'a> {
     pub data: Shared<'a>,
     pub layout: Layout,
-    pub first_block: usize,
+    first_block: usize,
     blocks: usize,
 }
 
@@ -27,9 +26,15 @@ impl<'a> Targets<'a> {
         Self(views.iter_mut().map(target).collect())
     }
 
-    /// The one that a group is in.
-    pub fn of(&self, group: &Group) -> &Target<'a> {
-        &self.0[group.target]
+    /// The one that a block is in, counted through all of them, and its number in that tensor.
+    pub fn of(&self, mut block: usize) -> (&Target<'a>, usize) {
+        for target in &self.0 {
+            if block < target.blocks {
+                return (target, target.first_block + block);
+            }
+            block -= target.blocks;
+        }
+        panic!("all blocks are in a target")
     }
 
     /// Number of borders to zero: one a picture, if there are any at all.

@@ -1,4 +1,4 @@
-//! How the work of a minimal filtering is cut into tasks.
+//! How the work of a convolution by tiles is cut into tasks.
 
 use crate::LANES;
 use crate::conv::filters::Filters;
@@ -28,7 +28,7 @@ impl Schedule {
     /// For `tiles` in all, of so many points.
     pub fn new(threads: usize, tiles: usize, filters: &Filters, points: usize) -> Self {
         let groups = filters.groups().len();
-        let largest = filters.groups().iter().map(|group| group.blocks.len()).max().unwrap_or(0);
+        let largest = filters.groups().iter().map(Range::len).max().unwrap_or(0);
         let per_tile = points * (filters.lanes().len() + largest) * LANES;
         let most = (RESIDENT / per_tile.max(1)).max(ENOUGH);
         let mut chunks = tiles.div_ceil(most).max(1);

@@ -1,0 +1,224 @@
+//! Convolution by a bilinear algorithm: sums of products of transformed inputs with transformed
+//! weights, fewer than the definition's.
+//!
+//! The output is cut into tiles. A tile's inputs are transformed into *points*, so are the weights,
+//! once; each point is a product of matrices over the input channels; and the points' sums are
+//! transformed back into the tile's outputs, with bias and ReLU. What the points are is a
+//! [`Scheme`]'s: `minimal` filtering's or `strassen`'s.
+//!
+//! A task transforms some tiles' inputs into memory of its thread's own, which stays in its
+//! second-level cache, and goes through groups of output blocks: each group's weights are one
+//! stream. An output's value depends on its tile alone, not on what else a task computes.
+//!
+//! Weights, inputs and outputs come from far: weights from memory, the others from where another
+//! core left them. All are asked for while there is arithmetic to do meanwhile.
+
+mod schedule;
+
+use super::filters::Filters;
+use super::microkernel::{Microkernels, Panel};
+use super::split::Split;
+use super::target::Targets;
+use crate::epilogue::PerBlock;
+use crate::threads::with_scratch;
+use crate::{Cpu, LANES};
+use schedule::Schedule;
+use std::ops::Range;
+
+/// One product of matrices.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// Which of a tile's points.
+    pub point: usize,
+    /// What it is multiplied with.
+    pub matrix: usize,
+    /// Which of the points that have this matrix; they follow each other.
+    pub turn: usize,
+    /// How many there are.
+    pub turns: usize,
+}
+
+/// The transforms of one convolution.
+///
+/// Blocks of sums are counted as the filters' groups are.
+pub(super) trait Scheme: Sync {
+    /// Tiles of all pictures.
+    fn tiles(&self) -> usize;
+
+    /// Points of a tile.
+    fn points(&self) -> usize;
+
+    /// Packed matrices.
+    fn matrices(&self) -> usize;
+
+    /// All products, matrices in the order in which they are packed.
+    fn steps(&self) -> impl Iterator<Item = Step>;
+
+    /// What a point's sums of some blocks start with.
+    fn start(&self, point: usize, blocks: &Range<usize>) -> PerBlock;
+
+    /// Values that the transforms need beside points and sums.
+    fn room(&self) -> usize;
+
+    /// Writes the points of some tiles.
+    ///
+    /// # Safety
+    /// The memory is for as many tiles; the scheme's inputs are readable.
+    unsafe fn inputs(&self, memory: &Memory, tiles: Range<usize>);
+
+    /// Reads the sums of some tiles and blocks and writes their outputs.
+    ///
+    /// # Safety
+    /// The memory is for as many tiles and blocks; nobody else uses the outputs.
+    unsafe fn outputs(
+        &self,
+        memory: &Memory,
+        targets: &Targets,
+        blocks: &Range<usize>,
+        tiles: Range<usize>,
+    );
+
+    /// Asks for the memory of a tile's outputs of one block, to be written soon.
+    fn ask_for_outputs(&self, targets: &Targets, block: usize, tile: usize);
+}
+
+/// A task's memory.
+pub(super) struct Memory {
+    /// `[point][block][tile]` of sixteen channels, and from one point to the next.
+    pub inputs: *mut f32,
+    pub inputs_point: usize,
+    /// `[point][block of the group][tile]`, and from one point to the next.
+    pub sums: *mut f32,
+    pub sums_point: usize,
+    /// [`Scheme::room`] values.
+    pub room: *mut f32,
+}
+
+/// Computes all tiles; zeroes the targets' borders if asked to.
+///
+/// # Safety
+/// `weights` are those of the filters, packed for the scheme; its inputs are readable and its
+/// outputs inside the targets.
+pub(super) unsafe fn compute<S: Scheme>(
+    cpu: &Cpu,
+    scheme: &S,
+    (filters, weights): (&Filters, &[f32]),
+    targets: &Targets,
+    border: bool,
+) {
+    let schedule = Schedule::new(cpu.threads(), scheme.tiles(), filters, scheme.points());
+    let microkernels = Microkernels::of(cpu.isa());
+    let convolution = Convolution { scheme, filters, weights, microkernels, schedule };
+    let borders = if border { targets.borders() } else { 0 };
+    cpu.for_each(borders + schedule.tasks(), |task| match task.checked_sub(borders) {
+        // SAFETY: no other task writes this picture's border.
+        None => unsafe { targets.zero_border(task) },
+        Some(task) => {
+            let (tiles, groups) = schedule.task(task);
+            // SAFETY: each task has its own tiles of its own blocks; the rest is the caller's
+            // promise.
+            unsafe { convolution.task(targets, tiles, groups) };
+        }
+    });
+}
+
+/// One convolution's numbers, shared by its tasks.
+struct Convolution<'a, S> {
+    scheme: &'a S,
+    filters: &'a Filters,
+    weights: &'a [f32],
+    microkernels: &'a Microkernels,
+    schedule: Schedule,
+}
+
+impl<S: Scheme> Convolution<'_, S> {
+    /// Some tiles' outputs of some groups of blocks.
+    ///
+    /// # Safety
+    /// As for [`compute`]; nobody else uses those outputs.
+    unsafe fn task(&self, targets: &Targets, tiles: Range<usize>, groups: Range<usize>) {
+        let (points, most) = (self.scheme.points(), tiles.len() * LANES);
+        let inputs_point = odd_lines(self.filters.lanes().len() * most);
+        let sums_point = odd_lines(self.schedule.largest * most);
+        let lengths = [points * inputs_point, points * sums_point, self.scheme.room()];
+        with_scratch(lengths.iter().sum(), |scratch| {
+            let (inputs, rest) = scratch.split_at_mut(lengths[0]);
+            let (sums, room) = rest.split_at_mut(lengths[1]);
+            let memory = Memory {
+                inputs: inputs.as_mut_ptr(),
+                inputs_point,
+                sums: sums.as_mut_ptr(),
+                sums_point,
+                room: room.as_mut_ptr(),
+            };
+            // SAFETY: the memory is as long as each part uses it; the caller's promise.
+            unsafe {
+                self.scheme.inputs(&memory, tiles.clone());
+                for group in &self.filters.groups()[groups] {
+                    self.multiply(&memory, targets, group, tiles.clone());
+                    self.scheme.outputs(&memory, targets, group, tiles.clone());
+                }
+            }
+        });
+    }
+
+    /// All points' sums of products over the input channels, for one group of blocks.
+    ///
+    /// # Safety
+    /// As for [`Self::task`].
+    unsafe fn multiply(
+        &self,
+        memory: &Memory,
+        targets: &Targets,
+        group: &Range<usize>,
+        tiles: Range<usize>,
+    ) {
+        let Self { scheme, filters, .. } = self;
+        let kernels = self.microkernels.multiply[group.len() - 1];
+        let rows = Split::at_most(tiles.len(), self.microkernels.max_rows(group.len()));
+        let (lanes, sources) = (filters.lanes(), filters.sources());
+        let per_matrix = sources * group.len() * LANES;
+        let stream = group.start * LANES * sources * scheme.matrices();
+        let stream = &self.weights[stream..][..per_matrix * scheme.matrices()];
+        let panels = rows.parts * scheme.points();
+        let outputs = Split { total: group.len() * tiles.len(), parts: panels };
+        let mut panel = 0;
+        for Step { point, matrix, turn, turns } in scheme.steps() {
+            for part in 0..rows.parts {
+                for output in outputs.part(panel) {
+                    let (block, tile) = (output / tiles.len(), output % tiles.len());
+                    scheme.ask_for_outputs(targets, group.start + block, tiles.start + tile);
+                }
+                panel += 1;
+                // The next matrix, the next group's first too, comes while this one is used.
+                let ahead = Split { total: per_matrix / LANES, parts: turns * rows.parts };
+                let ahead = ahead.part(turn * rows.parts + part);
+                let next = (matrix + 1) * per_matrix + ahead.start * LANES;
+                let part = rows.part(part);
+                // SAFETY: the task's memory has all points of all tiles; weights, inputs and sums
+                // are as long as the panel says.
+                unsafe {
+                    kernels[part.len() - 1](&Panel {
+                        x: memory.inputs.add(point * memory.inputs_point + part.start * LANES),
+                        blocks: (lanes.len(), tiles.len() * LANES),
+                        lanes: lanes.as_ptr(),
+                        weights: stream[matrix * per_matrix..].as_ptr(),
+                        y: memory.sums.add(point * memory.sums_point + part.start * LANES),
+                        y_block: tiles.len() * LANES,
+                        start: scheme.start(point, group),
+                        ahead: (
+                            stream.as_ptr().wrapping_add(next),
+                            ahead.len().div_ceil(sources.max(1)),
+                        ),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// The least length that is an odd number of cache lines: at even ones, the same place in many
+/// points would meet the same few sets of the cache.
+fn odd_lines(len: usize) -> usize {
+    ((len / LANES) | 1) * LANES
+}

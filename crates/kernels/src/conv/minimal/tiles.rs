@@ -1,0 +1,223 @@
+//! Where minimal filtering's tiles lie: windows read from the input, outputs written.
+//!
+//! Tiles that reach over the picture's edge read zeros there and write only what exists.
+
+use super::Minimal;
+use super::lines::{End, Kernels, Lines};
+use super::transform::Transform;
+use crate::conv::bilinear::{Memory, Scheme, Step};
+use crate::conv::target::{Target, Targets};
+use crate::epilogue::{Ends, PerBlock};
+use crate::simd::{prefetch_to_l2, prefetch_to_write};
+use crate::{Isa, LANES, Layout, View};
+use std::ops::Range;
+
+/// A convolution by minimal filtering: windows are moved over `x`, padded as the geometry says, by
+/// `minimal`'s stride.
+pub(in crate::conv) struct Tiles<'a> {
+    minimal: &'a Minimal,
+    kernels: &'static Kernels,
+    x: View<'a>,
+    padding: (usize, usize),
+    ends: Ends<'a>,
+    accumulate: bool,
+    /// The output's height and width, and tiles: down, across.
+    output: (usize, usize),
+    grid: (usize, usize),
+}
+
+/// A tile: its picture, and its row and column in the grid of tiles.
+#[derive(Clone, Copy)]
+struct Place {
+    picture: usize,
+    row: usize,
+    column: usize,
+}
+
+impl<'a> Tiles<'a> {
+    /// All of `output`'s; with `accumulate` results are added to the targets and nothing ends
+    /// them.
+    pub fn new(
+        isa: Isa,
+        minimal: &'a Minimal,
+        x: View<'a>,
+        padding: (usize, usize),
+        (ends, accumulate): (Ends<'a>, bool),
+        output: &Layout,
+    ) -> Self {
+        let tile = minimal.tile();
+        let output = (output.height, output.width);
+        let grid = (output.0.div_ceil(tile.0), output.1.div_ceil(tile.1));
+        let kernels = Kernels::of(isa);
+        Self { minimal, kernels, x, padding, ends, accumulate, output, grid }
+    }
+
+    fn place(&self, tile: usize) -> Place {
+        let (rows, columns) = self.grid;
+        Place { picture: tile / columns / rows, row: tile / columns % rows, column: tile % columns }
+    }
+
+    /// Where a tile's outputs of one block start, and how many rows and columns of them exist.
+    fn outputs_of(&self, tile: usize, layout: &Layout, block: usize) -> (usize, (usize, usize)) {
+        let place = self.place(tile);
+        let tile = self.minimal.tile();
+        let (top, left) = (place.row * tile.0, place.column * tile.1);
+        let exist = (tile.0.min(self.output.0 - top), tile.1.min(self.output.1 - left));
+        (layout.offset(place.picture, block, top, left), exist)
+    }
+
+    /// A tile's window in the first block, as far as it lies inside the tensor, its border
+    /// included: where it starts, rows and columns.
+    fn window(&self, tile: usize) -> (*const f32, (usize, usize)) {
+        let Minimal { tile: size, stride, .. } = *self.minimal;
+        let (layout, place, window) = (&self.x.layout, self.place(tile), self.minimal.window());
+        let (top, left) = (place.row * size.0 * stride.0, place.column * size.1 * stride.1);
+        let start = self.x.offset(place.picture, 0, 0, 0) as isize
+            + (top as isize - self.padding.0 as isize) * layout.row_stride() as isize
+            + (left as isize - self.padding.1 as isize) * LANES as isize;
+        let inside = (
+            layout.height + layout.border.bottom + self.padding.0,
+            layout.width + layout.border.right + self.padding.1,
+        );
+        let readable = (window.0.min(inside.0 - top), window.1.min(inside.1 - left));
+        (self.x.data.as_ptr().wrapping_offset(start), readable)
+    }
+
+    /// Values of one window.
+    fn patch(&self) -> usize {
+        let window = self.minimal.window();
+        window.0 * window.1 * LANES
+    }
+
+    fn transform(&self, memory: &Memory) -> Transform<'_> {
+        let Self { minimal, kernels, .. } = self;
+        let Memory { inputs_point, sums_point, room, .. } = *memory;
+        let half = room.wrapping_add(self.patch());
+        Transform { minimal, kernels, inputs_point, sums_point, half }
+    }
+}
+
+impl Scheme for Tiles<'_> {
+    fn tiles(&self) -> usize {
+        self.x.layout.pictures * self.grid.0 * self.grid.1
+    }
+
+    fn points(&self) -> usize {
+        self.minimal.points()
+    }
+
+    fn matrices(&self) -> usize {
+        self.minimal.matrices()
+    }
+
+    fn steps(&self) -> impl Iterator<Item = Step> {
+        self.minimal.steps()
+    }
+
+    fn start(&self, point: usize, blocks: &Range<usize>) -> PerBlock {
+        let ends = if point < self.minimal.plain() { &Ends::NONE } else { &self.ends };
+        ends.of(blocks).0
+    }
+
+    fn room(&self) -> usize {
+        self.patch() + Transform::room(self.minimal)
+    }
+
+    unsafe fn inputs(&self, memory: &Memory, tiles: Range<usize>) {
+        let (transform, size) = (self.transform(memory), self.minimal.window());
+        let (step, block_stride) = (self.x.layout.row_stride(), self.x.layout.block_stride());
+        for (i, tile) in tiles.clone().enumerate() {
+            let (first, readable) = self.window(tile);
+            let next = self.window((tile + 1).min(tiles.end - 1));
+            for block in 0..self.x.blocks {
+                ask_for(next.0.wrapping_add(block * block_stride), step, next.1);
+                let to = (block * tiles.len() + i) * LANES;
+                // SAFETY: the window's readable part lies inside the tensor; the points lie in
+                // the task's memory.
+                unsafe {
+                    let start = first.wrapping_add(block * block_stride);
+                    let mut from = Lines { start, step, next: LANES };
+                    if readable != size {
+                        from = copy_patch(from, readable, size, memory.room);
+                    }
+                    transform.input(from, memory.inputs.add(to));
+                }
+            }
+        }
+    }
+
+    unsafe fn outputs(
+        &self,
+        memory: &Memory,
+        targets: &Targets,
+        blocks: &Range<usize>,
+        tiles: Range<usize>,
+    ) {
+        let transform = self.transform(memory);
+        for (number, block) in blocks.clone().enumerate() {
+            let (bias, floor) = self.ends.of(&(block..block + 1));
+            let (Target { data, layout, .. }, block) = targets.of(block);
+            for (i, tile) in tiles.clone().enumerate() {
+                let (to, exist) = self.outputs_of(tile, layout, block);
+                let from = (number * tiles.len() + i) * LANES;
+                // SAFETY: the sums lie in the task's memory, the tile's existing outputs in the
+                // target, where they are this task's.
+                unsafe {
+                    let start = data.at(to);
+                    let y = Lines { start, step: LANES, next: layout.row_stride() };
+                    let end = match self.accumulate {
+                        true => End { add: y.as_read(), ..End::same(bias, floor) },
+                        false => End::same(bias, floor),
+                    };
+                    transform.output(memory.sums.add(from), y, exist, end);
+                }
+            }
+        }
+    }
+
+    fn ask_for_outputs(&self, targets: &Targets, block: usize, tile: usize) {
+        let (Target { data, layout, .. }, block) = targets.of(block);
+        let (start, exist) = self.outputs_of(tile, layout, block);
+        for row in 0..exist.0 {
+            for column in 0..exist.1 {
+                // SAFETY: an output.
+                let at = unsafe { data.at(start + row * layout.row_stride() + column * LANES) };
+                prefetch_to_write(at);
+            }
+        }
+    }
+}
+
+/// Asks for a window of so many rows and columns, to be read later.
+fn ask_for(start: *const f32, row_stride: usize, (rows, columns): (usize, usize)) {
+    for row in 0..rows {
+        for column in 0..columns {
+            prefetch_to_l2(start.wrapping_add(row * row_stride + column * LANES));
+        }
+    }
+}
+
+/// Copies the readable part of a window of `size` (rows, columns) to memory of its own, zeros
+/// around it.
+///
+/// # Safety
+/// What is called readable is; `patch` has room for the window.
+unsafe fn copy_patch(
+    x: Lines<*const f32>,
+    readable: (usize, usize),
+    size: (usize, usize),
+    patch: *mut f32,
+) -> Lines<*const f32> {
+    for row in 0..size.0 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let to = patch.add(row * size.1 * LANES);
+            let count = if row < readable.0 { readable.1 * LANES } else { 0 };
+            if count > 0 {
+                x.start.add(row * x.step).copy_to_nonoverlapping(to, count);
+            }
+            to.add(count).write_bytes(0, size.1 * LANES - count);
+        }
+    }
+    Lines { start: patch, step: size.1 * LANES, next: LANES }
+}
