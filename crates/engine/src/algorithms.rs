@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use inception_kernels::LANES;
-use inception_kernels::conv::{Algorithm, Geometry, Work};
+use inception_kernels::conv::{Algorithm, Geometry};
 
 /// How convolutions' algorithms are chosen.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,7 +37,7 @@ pub(crate) struct Layer {
 
 impl Algorithms {
     pub(crate) fn choose(&self, layer: &Layer) -> Algorithm {
-        let estimated = || layer.cheapest(PICTURES, Algorithm::ERROR_BUDGET);
+        let estimated = || layer.cheapest(PICTURES, |_| true);
         match self {
             Algorithms::Precise => Algorithm::Direct,
             Algorithms::Estimated => estimated(),
@@ -59,22 +59,14 @@ impl Layer {
         format!("{kernel}{stride} {}→{} @{}×{}", self.inputs, self.outputs, grid.0, grid.1)
     }
 
-    /// The algorithm of the least estimated cost for so many pictures at a time, among those that
-    /// amplify rounding errors no more than this.
-    pub fn cheapest(&self, pictures: f64, budget: f64) -> Algorithm {
+    /// The candidate of the least estimated cost for so many pictures at a time, among those allowed.
+    pub fn cheapest(&self, pictures: f64, allowed: impl Fn(&Algorithm) -> bool) -> Algorithm {
         Algorithm::candidates(&self.geometry)
             .into_iter()
-            .filter(|algorithm| {
-                algorithm.amplification(&self.geometry).is_some_and(|a| a <= budget)
-            })
+            .filter(allowed)
             .map(|algorithm| (cost(self, algorithm, pictures), algorithm))
             .min_by(|a, b| a.0.total_cmp(&b.0))
             .map_or(Algorithm::Direct, |(_, algorithm)| algorithm)
-    }
-
-    /// Products for each pair of channels.
-    pub fn products(&self, work: &Work) -> usize {
-        self.grid.0.div_ceil(work.tile.0) * self.grid.1.div_ceil(work.tile.1) * work.products
     }
 }
 
@@ -87,9 +79,9 @@ const STREAM: f64 = 14.0;
 
 /// Estimated time of a layer, in multiply–adds of a block's vector.
 fn cost(layer: &Layer, algorithm: Algorithm, pictures: f64) -> f64 {
-    let Some(work) = algorithm.work(&layer.geometry) else { return f64::INFINITY };
+    let Some(work) = algorithm.work(&layer.geometry, layer.grid) else { return f64::INFINITY };
     let (inputs, outputs) = (layer.inputs as f64, layer.outputs.div_ceil(LANES) as f64);
-    let products = layer.products(&work) as f64;
+    let products = work.products;
     let transforms = match algorithm {
         Algorithm::Direct => 0.0,
         // Along an axis of n points a transform takes about n / 2 operations a value, and moves it.
@@ -102,8 +94,13 @@ fn cost(layer: &Layer, algorithm: Algorithm, pictures: f64) -> f64 {
             let each = along(rows, kernel.0, stride.0) + along(columns, kernel.1, stride.1);
             products * each * (inputs / LANES as f64 + outputs)
         }
+        // A point of a part of the channels takes about three additions and moves.
+        Algorithm::Strassen { levels } => {
+            let parts = f64::from(levels).exp2();
+            products * parts * 3.0 * (inputs / LANES as f64 + outputs)
+        }
     };
     let arithmetic = pictures * (products * inputs * outputs + transforms);
-    let streaming = work.weights as f64 * inputs * outputs * STREAM;
+    let streaming = work.weights * inputs * outputs * STREAM;
     arithmetic.max(streaming) + 0.5 * arithmetic.min(streaming)
 }

@@ -7,7 +7,8 @@
 //! whatever the tile, the batch or the number of threads; therefore none of them changes a bit.
 //!
 //! [`Filters`] decide how weights are packed and with it by which [`Algorithm`] [`forward`]
-//! computes: directly, or by `minimal` filtering with fewer multiplications.
+//! computes: directly, or with fewer multiplications by `minimal` filtering or, 1×1 filters, by
+//! `strassen`'s product.
 
 mod backward_filters;
 mod bilinear;
@@ -17,6 +18,7 @@ mod minimal;
 mod phase;
 mod product;
 mod split;
+mod strassen;
 mod target;
 
 pub use crate::epilogue::Epilogue;
@@ -25,10 +27,11 @@ pub use filters::{Filters, Rows};
 
 use crate::epilogue::Ends;
 use crate::{Border, Cpu, LANES, Layout, View, ViewMut};
-use filters::Direction;
-use minimal::Tiles;
+use filters::{Direction, Packing};
+use minimal::{Minimal, Tiles};
 use phase::{Phase, axis_phases};
 use product::{Product, Walk};
+use strassen::{Pixels, Strassen};
 use target::Targets;
 use std::fmt;
 use std::str::FromStr;
@@ -91,6 +94,11 @@ pub enum Algorithm {
         /// Outputs of a tile, across.
         columns: usize,
     },
+    /// Strassen's product of matrices, for 1×1 filters at stride 1 without padding.
+    Strassen {
+        /// How often the matrices are cut in two: 1 or 2.
+        levels: u32,
+    },
 }
 
 impl Algorithm {
@@ -102,41 +110,53 @@ impl Algorithm {
     /// By how much the algorithm amplifies rounding errors on average, compared with a direct sum;
     /// `None` where it does not apply to the geometry.
     pub fn amplification(&self, geometry: &Geometry) -> Option<f64> {
-        match self.minimal(geometry) {
-            None => (*self == Algorithm::Direct).then_some(1.0),
-            Some(minimal) => Some(minimal.amplification()),
-        }
+        Some(match self.packing(geometry)? {
+            Packing::Direct => 1.0,
+            Packing::Minimal(minimal) => minimal.amplification(),
+            Packing::Strassen(strassen) => strassen.amplification(),
+        })
     }
 
-    /// Multiplications for each pair of channels: of a tile of outputs, whose height and width come
-    /// first, and the number of weights; `None` where it does not apply to the geometry.
-    pub fn work(&self, geometry: &Geometry) -> Option<Work> {
+    /// Multiplications for each pair of channels, for a picture's outputs of this height and width;
+    /// `None` where it does not apply to the geometry.
+    pub fn work(&self, geometry: &Geometry, (height, width): (usize, usize)) -> Option<Work> {
         let taps = geometry.kernel.0 * geometry.kernel.1;
-        match self.minimal(geometry) {
-            None => (*self == Algorithm::Direct).then_some(Work {
-                tile: (1, 1),
-                products: taps,
-                weights: taps,
-            }),
-            Some(minimal) => Some(Work {
-                tile: minimal.tile(),
-                products: minimal.points(),
-                weights: minimal.matrices(),
-            }),
-        }
+        Some(match self.packing(geometry)? {
+            Packing::Direct => Work { products: (height * width * taps) as f64, weights: taps as f64 },
+            Packing::Minimal(minimal) => {
+                let tile = minimal.tile();
+                let tiles = height.div_ceil(tile.0) * width.div_ceil(tile.1);
+                Work {
+                    products: (tiles * minimal.points()) as f64,
+                    weights: minimal.matrices() as f64,
+                }
+            }
+            Packing::Strassen(strassen) => {
+                // Each point has one in so many of the pairs of channels.
+                let pairs = strassen.points() as f64 / (strassen.parts() * strassen.parts()) as f64;
+                let tiles = (height * width).div_ceil(strassen.parts());
+                Work { products: tiles as f64 * pairs, weights: pairs }
+            }
+        })
     }
 
-    fn minimal(&self, geometry: &Geometry) -> Option<minimal::Minimal> {
+    /// How weights are packed for it, if it applies to the geometry.
+    fn packing(&self, geometry: &Geometry) -> Option<Packing> {
+        let Geometry { kernel, stride, padding } = *geometry;
         match *self {
-            Algorithm::Direct => None,
+            Algorithm::Direct => Some(Packing::Direct),
             Algorithm::Minimal { rows, columns } => {
-                minimal::Minimal::new((rows, columns), geometry)
+                Minimal::new((rows, columns), geometry).map(Packing::Minimal)
+            }
+            Algorithm::Strassen { levels } => {
+                let applies = (kernel, stride, padding) == ((1, 1), (1, 1), (0, 0));
+                applies.then(|| Strassen::new(levels))?.map(Packing::Strassen)
             }
         }
     }
 
     /// Those there are for a geometry within the [error budget](Algorithm::ERROR_BUDGET), direct
-    /// convolution first, then the smaller tiles.
+    /// convolution first, then those of smaller tiles.
     pub fn candidates(geometry: &Geometry) -> Vec<Algorithm> {
         let kernel = geometry.kernel;
         let tiles = [2, 4, 6].map(|outputs| {
@@ -144,23 +164,23 @@ impl Algorithm {
             (along(kernel.0), along(kernel.1))
         });
         let minimal = tiles.map(|(rows, columns)| Algorithm::Minimal { rows, columns });
+        let strassen = [1, 2].map(|levels| Algorithm::Strassen { levels });
         let fits = |algorithm: &Algorithm| {
             let growth = algorithm.amplification(geometry);
             growth.is_some_and(|growth| growth <= Self::ERROR_BUDGET)
         };
-        [Algorithm::Direct].into_iter().chain(minimal.into_iter().filter(fits)).collect()
+        let fast = minimal.into_iter().chain(strassen).filter(fits);
+        [Algorithm::Direct].into_iter().chain(fast).collect()
     }
 }
 
 /// What an algorithm does for each pair of an input and an output channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Work {
-    /// Outputs of a tile: down, across.
-    pub tile: (usize, usize),
-    /// Multiplications of a tile.
-    pub products: usize,
+    /// Multiplications for a picture.
+    pub products: f64,
     /// Packed weights.
-    pub weights: usize,
+    pub weights: f64,
 }
 
 impl fmt::Display for Algorithm {
@@ -168,6 +188,9 @@ impl fmt::Display for Algorithm {
         match *self {
             Algorithm::Direct => f.write_str("direct"),
             Algorithm::Minimal { rows, columns } => write!(f, "F({rows}×{columns})"),
+            Algorithm::Strassen { levels: 1 } => f.write_str("Strassen"),
+            Algorithm::Strassen { levels: 2 } => f.write_str("Strassen²"),
+            Algorithm::Strassen { levels } => write!(f, "Strassen{levels}"),
         }
     }
 }
@@ -175,10 +198,13 @@ impl fmt::Display for Algorithm {
 impl FromStr for Algorithm {
     type Err = AlgorithmError;
 
-    /// As displayed; the sign × may be an x.
+    /// As displayed; the sign × may be an x, and ² a 2.
     fn from_str(text: &str) -> Result<Self, AlgorithmError> {
-        if text == "direct" {
-            return Ok(Algorithm::Direct);
+        match text {
+            "direct" => return Ok(Algorithm::Direct),
+            "Strassen" => return Ok(Algorithm::Strassen { levels: 1 }),
+            "Strassen²" | "Strassen2" => return Ok(Algorithm::Strassen { levels: 2 }),
+            _ => {}
         }
         text.strip_prefix("F(")
             .and_then(|rest| rest.strip_suffix(')'))
@@ -191,7 +217,7 @@ impl FromStr for Algorithm {
 
 /// Text that names no [`Algorithm`].
 #[derive(Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is no algorithm; expected `direct` or a tile's outputs as in `F(6×6)`")]
+#[error("{0:?} is no algorithm; expected `direct`, a tile's outputs as in `F(6×6)`, `Strassen` or `Strassen²`")]
 pub struct AlgorithmError(String);
 
 /// y = epilogue(convolution of x), for filters made by [`Filters::forward`] or
@@ -219,13 +245,23 @@ pub fn forward(
     }
     epilogue.assert_lanes(y.iter().map(|view| view.blocks * LANES).sum());
     let Geometry { kernel, stride, padding } = *geometry;
-    if let Some(minimal) = filters.minimal() {
-        let ends = (epilogue.into(), false);
-        let tiles = Tiles::new(cpu.isa(), minimal, x, padding, ends, &first.layout);
-        let (filters, targets) = ((filters, weights), Targets::new(y));
-        // SAFETY: filters, sizes and borders have been checked.
-        unsafe { bilinear::compute(cpu, &tiles, filters, &targets, true) };
-        return;
+    match filters.packing() {
+        Packing::Direct => {}
+        Packing::Minimal(minimal) => {
+            let ends = (epilogue.into(), false);
+            let tiles = Tiles::new(cpu.isa(), minimal, x, padding, ends, &first.layout);
+            let (filters, targets) = ((filters, weights), Targets::new(y));
+            // SAFETY: filters, sizes and borders have been checked.
+            return unsafe { bilinear::compute(cpu, &tiles, filters, &targets, true) };
+        }
+        &Packing::Strassen(strassen) => {
+            let (output, blocks) = ((height, width), filters.target_blocks());
+            let (ends, balance) = (epilogue.into(), filters.balance());
+            let pixels = Pixels { cpu, strassen, balance, x, ends, output, blocks };
+            let (filters, targets) = ((filters, weights), Targets::new(y));
+            // SAFETY: filters, sizes and borders have been checked.
+            return unsafe { bilinear::compute(cpu, &pixels, filters, &targets, true) };
+        }
     }
     let walk = |count, padding, stride| Walk {
         count,
@@ -273,7 +309,7 @@ pub fn backward_data(
         geometry.gradient_border((input.height, input.width), (output.height, output.width));
     assert!(output.border.contains(border), "the gradient has the border that windows need");
     let Geometry { kernel, stride, padding } = *geometry;
-    if let Some(minimal) = filters.minimal() {
+    if let Packing::Minimal(minimal) = filters.packing() {
         // At stride 1 the gradient is convolved with the filters turned by half a turn.
         let padding = (kernel.0 - 1 - padding.0, kernel.1 - 1 - padding.1);
         let ends = (Ends::NONE, accumulate);

@@ -1,4 +1,4 @@
-//! Minimal filtering against the plain reference, on random geometry.
+//! Minimal filtering and Strassen's product against the plain reference, on random geometry.
 
 mod common;
 
@@ -99,6 +99,17 @@ fn case() -> impl Strategy<Value = Case> {
     )
 }
 
+/// 1×1 filters, several targets' worth of outputs.
+fn product_case() -> impl Strategy<Value = Case> {
+    let shape = (1..=3usize, channels(), 1..=210usize, (1..=12usize, 1..=12usize));
+    (1..=2u32, shape, place(), place()).prop_map(|(levels, shape, x, y)| {
+        let (pictures, inputs, outputs, output) = shape;
+        let geometry = Geometry { kernel: (1, 1), stride: (1, 1), padding: (0, 0) };
+        let algorithm = Algorithm::Strassen { levels };
+        Case { geometry, algorithm, pictures, inputs, outputs, output, x, y }
+    })
+}
+
 fn floats(tensor: &Tensor) -> Vec<f32> {
     tensor.data.iter().map(|&v| v as f32).collect()
 }
@@ -107,7 +118,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn forward(case in case(), bias in any::<bool>(), relu in any::<bool>()) {
+    fn forward(
+        case in prop_oneof![case(), product_case()],
+        bias in any::<bool>(),
+        relu in any::<bool>(),
+    ) {
         let x = Tensor::random(case.x_shape(), 1);
         let w = Tensor::random(case.w_shape(), 2);
         let b = Tensor::random([1, case.outputs, 1, 1], 3);
@@ -159,7 +174,8 @@ proptest! {
 #[test]
 fn batches_do_not_matter() {
     type Row = ((usize, usize), usize, (usize, usize), usize);
-    let rows: [Row; 5] = [
+    let rows: [Row; 6] = [
+        ((1, 1), 1, (0, 2), 17),
         ((3, 3), 1, (6, 6), 35),
         ((3, 3), 2, (6, 6), 35),
         ((1, 7), 1, (1, 6), 17),
@@ -173,7 +189,10 @@ fn batches_do_not_matter() {
         let inputs = Channels::concat(&[Channels::new(20), Channels::new(40)]);
         let x = Tensor::random([5, 60, size, size], 1);
         let w = floats(&Tensor::random([100, 60, kernel.0, kernel.1], 2));
-        let algorithm = Algorithm::Minimal { rows: tile.0, columns: tile.1 };
+        let algorithm = match tile {
+            (0, levels) => Algorithm::Strassen { levels: levels as u32 },
+            (rows, columns) => Algorithm::Minimal { rows, columns },
+        };
         let input = Place {
             border: geometry.input_border((size, size), (output, output)),
             ..common::PLAIN
@@ -209,7 +228,8 @@ fn candidates() {
     assert_eq!(names(geometry((5, 5), 1)), "direct F(2×2) F(4×4)");
     assert_eq!(names(geometry((7, 7), 1)), "direct F(2×2)");
     assert_eq!(names(geometry((3, 3), 2)), "direct F(2×2) F(4×4) F(6×6)");
-    assert_eq!(names(geometry((1, 1), 1)), "direct");
+    assert_eq!(names(geometry((1, 1), 1)), "direct Strassen Strassen²");
+    assert_eq!(names(geometry((1, 1), 2)), "direct");
     assert_eq!(names(geometry((7, 7), 2)), "direct");
 }
 
@@ -218,7 +238,7 @@ fn impossible_tiles_do_not_exist() {
     let geometry = Geometry { kernel: (3, 3), stride: (1, 1), padding: (0, 0) };
     for (rows, columns) in [(0, 4), (4, 1), (usize::MAX, 4), (4, usize::MAX - 1), (99, 99)] {
         let algorithm = Algorithm::Minimal { rows, columns };
-        assert_eq!(algorithm.work(&geometry), None, "{algorithm}");
+        assert_eq!(algorithm.work(&geometry, (8, 8)), None, "{algorithm}");
         let one = Channels::new(1);
         let targets = std::slice::from_ref(&one);
         assert!(Filters::with_algorithm(targets, &one, &geometry, algorithm).is_none());
@@ -227,28 +247,34 @@ fn impossible_tiles_do_not_exist() {
 
 #[test]
 fn algorithms_are_read_back() {
-    for algorithm in [Algorithm::Direct, Algorithm::Minimal { rows: 1, columns: 6 }] {
+    let strassen = [1, 2].map(|levels| Algorithm::Strassen { levels });
+    let tiles = [Algorithm::Direct, Algorithm::Minimal { rows: 1, columns: 6 }];
+    for algorithm in tiles.into_iter().chain(strassen) {
         assert_eq!(algorithm.to_string().parse(), Ok(algorithm));
     }
+    assert_eq!("Strassen2".parse(), Ok(Algorithm::Strassen { levels: 2 }));
     assert_eq!("F(4x4)".parse(), Ok(Algorithm::Minimal { rows: 4, columns: 4 }));
-    for text in ["", "F(4)", "F(4x)", "F(x4)", "winograd", "F(-1x2)"] {
+    for text in ["", "F(4)", "F(4x)", "F(x4)", "winograd", "F(-1x2)", "Strassen3", "Strassen0"] {
         assert!(text.parse::<Algorithm>().is_err(), "{text}");
     }
 }
 
 /// What the error budget promises, on the family's kernels: the root of the mean squared error
-/// stays below 1e-5 of that of the results, also where channels differ in size by 10⁶, where single
-/// pixels stand out by 10⁴, and where all is tiny or huge.
+/// stays below 1e-5 of that of the results, also where channels differ in size by 10⁶, where their
+/// weights make up for that, where single pixels stand out by 10⁴, and where all is tiny or huge.
 #[test]
 fn the_error_budget_holds() {
     type Size = fn(usize, usize) -> f64;
-    let scales: [(&str, Size); 4] = [
+    let scales: [(&str, Size); 5] = [
         ("even", |_, _| 1.0),
         ("channels", |channel, _| 10f64.powi((channel % 7) as i32 - 3)),
         ("spikes", |channel, pixel| if (channel + pixel).is_multiple_of(97) { 1e4 } else { 1.0 }),
+        // The weights grow as the channels shrink, so that all have a say in the result.
+        ("balanced", |channel, _| 10f64.powi((channel / 16 % 7) as i32 - 3)),
         ("tiny", |channel, _| if channel == 0 { 1e-20 } else { 1e-15 }),
     ];
-    let rows: [((usize, usize), usize, usize, usize); 6] = [
+    let rows: [((usize, usize), usize, usize, usize); 7] = [
+        ((1, 1), 1, 768, 17),
         ((3, 3), 1, 96, 35),
         ((3, 3), 2, 288, 35),
         ((5, 5), 1, 48, 35),
@@ -261,8 +287,13 @@ fn the_error_budget_holds() {
         let geometry = Geometry { kernel, stride: (stride, stride), padding };
         let output = (size.div_ceil(stride), size.div_ceil(stride));
         let inputs = Channels::new(channels);
-        let w = Tensor::random([16, channels, kernel.0, kernel.1], 2);
         for (name, scale) in scales {
+            let mut w = Tensor::random([64, channels, kernel.0, kernel.1], 2);
+            if name == "balanced" {
+                for index in w.indices() {
+                    w[index] = f64::from((w[index] / scale(index[1], 0)) as f32);
+                }
+            }
             let mut x = Tensor::random([1, channels, size, size], 1);
             for index in x.indices() {
                 x[index] = x[index].max(0.0) * scale(index[1], index[2] * size + index[3]);
@@ -273,7 +304,7 @@ fn the_error_budget_holds() {
             let input = Placed::new(&x, &inputs, Place { border, ..common::PLAIN });
             for [cpu, _] in cpus() {
                 for algorithm in Algorithm::candidates(&geometry) {
-                    let targets = [Channels::new(16)];
+                    let targets = [Channels::new(64)];
                     let mut filters =
                         Filters::with_algorithm(&targets, &inputs, &geometry, algorithm).unwrap();
                     filters.pack(&cpu, &floats(&w));

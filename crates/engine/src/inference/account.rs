@@ -72,11 +72,12 @@ impl Step {
                 grid,
             };
             let algorithm = filters.algorithm();
-            let work = |algorithm: Algorithm| algorithm.work(geometry).expect("it is in use");
-            let products = |algorithm| layer.products(&work(algorithm)) as u64;
-            let pairs = (layer.inputs * layer.outputs) as u64;
-            (info.multiply_adds, info.done) =
-                (pairs * products(Algorithm::Direct), pairs * products(algorithm));
+            let pairs = (layer.inputs * layer.outputs) as f64;
+            let done = |algorithm: Algorithm| {
+                let work = algorithm.work(geometry, grid).expect("it is in use");
+                (pairs * work.products).round() as u64
+            };
+            (info.multiply_adds, info.done) = (done(Algorithm::Direct), done(algorithm));
             info.layer_kind = layer.kind();
             info.algorithm = Some(algorithm);
             info.candidates = Algorithm::candidates(geometry);

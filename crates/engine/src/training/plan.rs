@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use inception_kernels::conv::{Filters, Geometry};
+use inception_kernels::conv::{Algorithm, Filters, Geometry};
 use inception_kernels::lrn::Lrn;
 use inception_kernels::pool::Windows;
 use inception_kernels::{Border, Channels, LANES};
@@ -399,6 +399,15 @@ const PICTURES: f64 = 16.0;
 /// batch's own statistics amplifies them again.
 const ERROR_BUDGET: f64 = 6.0;
 
+/// Strassen's product is left out: a step packs all weights anew, and that has its price.
+fn cheapest(layer: &Layer) -> Algorithm {
+    layer.cheapest(PICTURES, |algorithm| {
+        let growth = algorithm.amplification(&layer.geometry);
+        !matches!(algorithm, Algorithm::Strassen { .. })
+            && growth.is_some_and(|growth| growth <= ERROR_BUDGET)
+    })
+}
+
 fn filters_forward(
     outputs: &Channels,
     inputs: &Channels,
@@ -407,8 +416,7 @@ fn filters_forward(
 ) -> Filters {
     let layer =
         Layer { geometry: *geometry, inputs: inputs.count(), outputs: outputs.count(), grid };
-    let algorithm = layer.cheapest(PICTURES, ERROR_BUDGET);
-    Filters::with_algorithm(std::slice::from_ref(outputs), inputs, geometry, algorithm)
+    Filters::with_algorithm(std::slice::from_ref(outputs), inputs, geometry, cheapest(&layer))
         .expect("a candidate applies")
 }
 
@@ -421,6 +429,6 @@ fn filters_backward(
     grid: (usize, usize),
 ) -> Filters {
     let layer = Layer { geometry: *geometry, inputs: outputs, outputs: inputs.count(), grid };
-    Filters::backward_with(outputs, inputs, geometry, layer.cheapest(PICTURES, ERROR_BUDGET))
+    Filters::backward_with(outputs, inputs, geometry, cheapest(&layer))
         .unwrap_or_else(|| Filters::backward(outputs, inputs, geometry))
 }

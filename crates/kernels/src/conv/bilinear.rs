@@ -78,8 +78,8 @@ pub(super) trait Scheme: Sync {
         tiles: Range<usize>,
     );
 
-    /// Asks for the memory of a tile's outputs of one block, to be written soon.
-    fn ask_for_outputs(&self, targets: &Targets, block: usize, tile: usize);
+    /// Asks for the memory of some tiles' outputs of one block of sums, to be written soon.
+    fn ask_for_outputs(&self, targets: &Targets, block: usize, tiles: Range<usize>);
 }
 
 /// A task's memory.
@@ -185,9 +185,13 @@ impl<S: Scheme> Convolution<'_, S> {
         let mut panel = 0;
         for Step { point, matrix, turn, turns } in scheme.steps() {
             for part in 0..rows.parts {
-                for output in outputs.part(panel) {
-                    let (block, tile) = (output / tiles.len(), output % tiles.len());
-                    scheme.ask_for_outputs(targets, group.start + block, tiles.start + tile);
+                let mut asked = outputs.part(panel);
+                while !asked.is_empty() {
+                    let (block, tile) = (asked.start / tiles.len(), asked.start % tiles.len());
+                    let count = asked.len().min(tiles.len() - tile);
+                    let tile = tiles.start + tile;
+                    scheme.ask_for_outputs(targets, group.start + block, tile..tile + count);
+                    asked.start += count;
                 }
                 panel += 1;
                 // The next matrix, the next group's first too, comes while this one is used.

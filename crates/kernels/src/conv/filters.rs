@@ -1,9 +1,10 @@
 //! Filters in the order in which the microkernels read them.
 
 use super::microkernel::Microkernels;
-use super::minimal::Minimal;
+use super::minimal::{FilterTransform, Minimal};
 use super::phase::{Phase, phases};
 use super::split::Split;
+use super::strassen::{Balance, Strassen};
 use super::{Algorithm, Geometry};
 use crate::threads::Shared;
 use crate::{Buffer, Channels, Cpu, Isa, LANES, View};
@@ -12,7 +13,7 @@ use std::ops::Range;
 /// A convolution's filters, packed: for each phase (see [`backward_data`](super::backward_data);
 /// forward has one) and group of output blocks one stream of
 /// `[input block][row][column][lane][output]`. Spare lanes of the input have no weights in it,
-/// those of the output have zeros. For minimal filtering a group's stream is
+/// those of the output have zeros. For bilinear algorithms a group's stream is
 /// `[matrix][input block][lane][output]`, transformed.
 ///
 /// How many blocks form a group depends on the instruction set, thus a `Filters` works with a
@@ -21,15 +22,16 @@ pub struct Filters {
     data: Buffer,
     direction: Direction,
     kernel: (usize, usize),
-    /// What the backward direction and minimal filtering are made for.
+    /// What the backward direction and bilinear algorithms are made for.
     stride: (usize, usize),
     /// Channels that are read, and those that are written to each target.
     source: Channels,
     targets: Vec<Channels>,
-    /// Channels of each source block.
+    /// Channels of each block that products are summed over: a source block, or several mixed.
     lanes: Vec<u8>,
-    /// Direct convolution without.
-    minimal: Option<Minimal>,
+    packing: Packing,
+    /// For Strassen's product.
+    balance: Balance,
     isa: Option<Isa>,
     /// Output blocks that are computed together, counted through all targets.
     groups: Vec<Range<usize>>,
@@ -59,6 +61,33 @@ fn piece<'a>(rows: &[Rows<'a>], channels: Range<usize>, each: usize) -> (Rows<'a
     panic!("all channels have weights")
 }
 
+/// What the filters are packed for.
+#[derive(Clone, Debug)]
+pub(super) enum Packing {
+    Direct,
+    Minimal(Minimal),
+    Strassen(Strassen),
+}
+
+impl Packing {
+    /// Matrices of weights.
+    fn matrices(&self, kernel: (usize, usize)) -> usize {
+        match self {
+            Packing::Direct => kernel.0 * kernel.1,
+            Packing::Minimal(minimal) => minimal.matrices(),
+            Packing::Strassen(strassen) => strassen.points(),
+        }
+    }
+
+    /// Blocks of the source, and of the targets, that are mixed into one.
+    fn parts(&self) -> usize {
+        match self {
+            Packing::Direct | Packing::Minimal(_) => 1,
+            Packing::Strassen(strassen) => strassen.parts(),
+        }
+    }
+}
+
 /// Which convolution the filters are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
@@ -73,7 +102,7 @@ impl Filters {
     /// channels, computed directly.
     pub fn forward(outputs: usize, inputs: &Channels, kernel: (usize, usize)) -> Filters {
         let targets = vec![Channels::new(outputs)];
-        Self::new(Direction::Forward, inputs.clone(), targets, kernel, (1, 1), None)
+        Self::new(Direction::Forward, inputs.clone(), targets, kernel, (1, 1), Packing::Direct)
     }
 
     /// Room for the filters of [`forward`](super::forward) from `inputs` to several targets, by an
@@ -85,12 +114,9 @@ impl Filters {
         algorithm: Algorithm,
     ) -> Option<Filters> {
         let Geometry { kernel, stride, .. } = *geometry;
-        let minimal = match algorithm {
-            Algorithm::Direct => None,
-            Algorithm::Minimal { rows, columns } => Some(Minimal::new((rows, columns), geometry)?),
-        };
+        let packing = algorithm.packing(geometry)?;
         let (source, targets) = (inputs.clone(), targets.to_vec());
-        Some(Self::new(Direction::Forward, source, targets, kernel, stride, minimal))
+        Some(Self::new(Direction::Forward, source, targets, kernel, stride, packing))
     }
 
     /// Room for the filters of [`backward_data`](super::backward_data) of a convolution from
@@ -98,7 +124,7 @@ impl Filters {
     pub fn backward(outputs: usize, inputs: &Channels, geometry: &Geometry) -> Filters {
         let Geometry { kernel, stride, .. } = *geometry;
         let (source, targets) = (Channels::new(outputs), vec![inputs.clone()]);
-        Self::new(Direction::Backward, source, targets, kernel, stride, None)
+        Self::new(Direction::Backward, source, targets, kernel, stride, Packing::Direct)
     }
 
     /// The same by an algorithm; `None` where that does not apply. Minimal filtering does where its
@@ -109,14 +135,16 @@ impl Filters {
         geometry: &Geometry,
         algorithm: Algorithm,
     ) -> Option<Filters> {
-        let Algorithm::Minimal { rows, columns } = algorithm else {
-            return Some(Self::backward(outputs, inputs, geometry));
+        let minimal = match algorithm.packing(geometry)? {
+            Packing::Direct => return Some(Self::backward(outputs, inputs, geometry)),
+            Packing::Minimal(minimal) => minimal,
+            Packing::Strassen(_) => return None,
         };
         let Geometry { kernel, stride, padding } = *geometry;
         let turned = stride == (1, 1) && padding.0 < kernel.0 && padding.1 < kernel.1;
-        let minimal = turned.then(|| Minimal::new((rows, columns), geometry))??;
         let (source, targets) = (Channels::new(outputs), vec![inputs.clone()]);
-        Some(Self::new(Direction::Backward, source, targets, kernel, stride, Some(minimal)))
+        let packing = Packing::Minimal(minimal);
+        turned.then(|| Self::new(Direction::Backward, source, targets, kernel, stride, packing))
     }
 
     fn new(
@@ -125,30 +153,42 @@ impl Filters {
         targets: Vec<Channels>,
         kernel: (usize, usize),
         stride: (usize, usize),
-        minimal: Option<Minimal>,
+        packing: Packing,
     ) -> Filters {
-        let places = minimal.as_ref().map_or(kernel.0 * kernel.1, Minimal::matrices);
-        let blocks: usize = targets.iter().map(Channels::blocks).sum();
-        Filters {
-            data: Buffer::zeroed(blocks * LANES * source.count() * places),
+        let parts = packing.parts();
+        // A block that is mixed with others is whole: its spare lanes are zeros.
+        let lanes: Vec<u8> = match parts {
+            1 => source.per_block().map(|n| n as u8).collect(),
+            _ => vec![LANES as u8; source.blocks().div_ceil(parts)],
+        };
+        let mut filters = Filters {
+            data: Buffer::default(),
             direction,
             kernel,
             stride,
-            lanes: source.per_block().map(|n| n as u8).collect(),
+            lanes,
             source,
             targets,
-            minimal,
+            packing,
+            balance: Balance::default(),
             isa: None,
             groups: Vec::new(),
-        }
+        };
+        let sums = filters.target_blocks().div_ceil(parts) * LANES * filters.sources();
+        filters.data = Buffer::zeroed(sums * filters.packing.matrices(kernel));
+        filters
     }
 
     /// What the filters are packed for.
     pub fn algorithm(&self) -> Algorithm {
-        self.minimal.as_ref().map_or(Algorithm::Direct, |minimal| {
-            let (rows, columns) = minimal.tile();
-            Algorithm::Minimal { rows, columns }
-        })
+        match &self.packing {
+            Packing::Direct => Algorithm::Direct,
+            Packing::Minimal(minimal) => {
+                let (rows, columns) = minimal.tile();
+                Algorithm::Minimal { rows, columns }
+            }
+            Packing::Strassen(Strassen { levels }) => Algorithm::Strassen { levels: *levels },
+        }
     }
 
     /// Bytes of the packed weights.
@@ -179,21 +219,30 @@ impl Filters {
         }
         self.groups = self.group(Microkernels::of(cpu.isa()).max_blocks());
         let mut data = std::mem::take(&mut self.data);
-        match &self.minimal {
-            Some(minimal) => {
-                self.pack_transformed(cpu, rows, targets, minimal, Shared::new(&mut data));
+        let shared = Shared::new(&mut data);
+        match &self.packing {
+            Packing::Direct => self.pack_taps(cpu, rows, targets, shared),
+            Packing::Minimal(minimal) => {
+                let transform = minimal.filter_transform();
+                self.pack_transformed(cpu, rows, targets, &transform, shared);
             }
-            None => self.pack_taps(cpu, rows, targets, Shared::new(&mut data)),
+            Packing::Strassen(strassen) => {
+                self.balance = self.pack_mixed(cpu, rows, *strassen, shared);
+            }
         }
         self.data = data;
         self.isa = Some(cpu.isa());
     }
 
-    /// Groups of at most so many blocks, none in two targets.
+    /// Groups of at most so many blocks, none in two targets where blocks are not mixed anyway.
     fn group(&self, most: usize) -> Vec<Range<usize>> {
+        let counts: Vec<usize> = match self.packing.parts() {
+            1 => self.targets.iter().map(Channels::blocks).collect(),
+            parts => vec![self.target_blocks().div_ceil(parts)],
+        };
         let mut groups = Vec::new();
         let mut start = 0;
-        for blocks in self.targets.iter().map(Channels::blocks) {
+        for blocks in counts {
             let split = Split::at_most(blocks, most);
             let parts = (0..split.parts).map(|i| split.part(i));
             groups.extend(parts.map(|part| start + part.start..start + part.end));
@@ -263,16 +312,16 @@ impl Filters {
         cpu: &Cpu,
         rows: &[Rows],
         targets: usize,
-        minimal: &Minimal,
+        transform: &FilterTransform,
         data: Shared,
     ) {
         let (taps, sources) = (self.kernel.0 * self.kernel.1, self.source.count());
         let backward = self.direction == Direction::Backward;
-        let transform = minimal.filter_transform();
+        let matrices = self.packing.matrices(self.kernel);
         cpu.for_each(self.groups.len() * sources, |task| {
             let (group, source) = (&self.groups[task / sources], task % sources);
             let width = group.len() * LANES;
-            let stream = group.start * LANES * sources * minimal.matrices();
+            let stream = group.start * LANES * sources * matrices;
             for (i, channels) in self.target_channels(group).enumerate() {
                 let mut filters = vec![[0.0; LANES]; taps];
                 let (rows, channels) = piece(rows, channels, taps * sources);
@@ -298,6 +347,50 @@ impl Filters {
         });
     }
 
+    fn pack_mixed(&self, cpu: &Cpu, rows: &[Rows], strassen: Strassen, data: Shared) -> Balance {
+        let (parts, points, sources) = (strassen.parts(), strassen.points(), self.sources());
+        let inputs: Vec<usize> = self.source.lanes().collect();
+        // Each lane's channel, and each lane's weights with their factor.
+        let mut channels = vec![None; self.source.blocks() * LANES];
+        inputs.iter().enumerate().for_each(|(channel, &lane)| channels[lane] = Some(channel));
+        let mut outputs = vec![None; self.target_blocks() * LANES];
+        for (block, of_block) in self.target_channels(&(0..self.target_blocks())).enumerate() {
+            let (rows, of_block) = piece(rows, of_block, inputs.len());
+            for (lane, row) in of_block.enumerate() {
+                let weights = &rows.weights[row * inputs.len()..][..inputs.len()];
+                let scale = rows.scale.get(row).copied().unwrap_or(1.0);
+                outputs[block * LANES + lane] = Some((weights, scale));
+            }
+        }
+        let balance = Balance::new(&outputs, &inputs, channels.len());
+        let (of_inputs, of_outputs) = (&*balance.inputs, &*balance.outputs);
+        cpu.for_each(self.groups.len() * sources, |task| {
+            let (group, source) = (&self.groups[task / sources], task % sources);
+            let stream = group.start * LANES * sources * points;
+            for (i, block) in group.clone().enumerate() {
+                let mut weights = vec![[0.0; LANES]; parts * parts];
+                for (n, weights) in weights.iter_mut().enumerate() {
+                    let input = (source / LANES * parts + n / parts) * LANES + source % LANES;
+                    let first = (block * parts + n % parts) * LANES;
+                    let Some(&Some(channel)) = channels.get(input) else { continue };
+                    for (output, weight) in (first..).zip(weights) {
+                        if let Some(&Some((row, factor))) = outputs.get(output) {
+                            let scale = f64::from(of_inputs[input]) * f64::from(of_outputs[output]);
+                            *weight = f64::from(row[channel]) * factor / scale;
+                        }
+                    }
+                }
+                strassen.transform(&weights, |point, values| {
+                    let width = group.len() * LANES;
+                    let to = stream + (point * sources + source) * width + i * LANES;
+                    // SAFETY: each task has its own source's place in its own group's stream.
+                    unsafe { data.slice(to, LANES) }.copy_from_slice(&values);
+                });
+            }
+        });
+        balance
+    }
+
     /// The phases, in the order of their streams.
     pub(super) fn phases(&self) -> impl Iterator<Item = Phase> + use<> {
         let forward = self.direction == Direction::Forward;
@@ -308,8 +401,7 @@ impl Filters {
 
     /// Where the stream of a phase and of the group that starts at target block `block` begins.
     pub(super) fn stream(&self, phase: &Phase, block: usize) -> usize {
-        let blocks: usize = self.targets.iter().map(Channels::blocks).sum();
-        (blocks * phase.taps_before + block * phase.taps()) * self.source.count() * LANES
+        (self.target_blocks() * phase.taps_before + block * phase.taps()) * self.source.count() * LANES
     }
 
     /// The packed weights. Panics where they are not for this direction, kernel, stride and
@@ -324,11 +416,11 @@ impl Filters {
     ) -> &[f32] {
         assert_eq!(self.direction, direction, "filters are made for one direction");
         assert_eq!(self.kernel, geometry.kernel, "filters are made for one size of kernel");
-        if direction == Direction::Backward || self.minimal.is_some() {
+        if direction == Direction::Backward || !matches!(self.packing, Packing::Direct) {
             assert_eq!(self.stride, geometry.stride, "filters are made for one stride");
         }
         assert_eq!(self.isa, Some(cpu.isa()), "filters are packed for this instruction set");
-        assert_eq!(self.lanes.len(), source.blocks, "filters read all blocks of the source");
+        assert_eq!(self.source.blocks(), source.blocks, "filters read all blocks of the source");
         assert_eq!(self.targets.len(), targets.len(), "filters write to all targets");
         for (channels, blocks) in self.targets.iter().zip(targets) {
             assert_eq!(channels.blocks(), blocks, "filters write all blocks of a target");
@@ -336,19 +428,29 @@ impl Filters {
         &self.data
     }
 
-    /// Channels of each source block.
+    /// Channels of each block that products are summed over.
     pub(super) fn lanes(&self) -> &[u8] {
         &self.lanes
     }
 
-    /// Multiply–adds of a tap for one lane of the target.
+    /// Multiply–adds of a tap or a point for one lane of the target.
     pub(super) fn sources(&self) -> usize {
-        self.source.count()
+        self.lanes.iter().map(|&lanes| lanes as usize).sum()
     }
 
-    /// The transforms of minimal filtering, where the filters are packed for it.
-    pub(super) fn minimal(&self) -> Option<&Minimal> {
-        self.minimal.as_ref()
+    /// What the filters are packed for.
+    pub(super) fn packing(&self) -> &Packing {
+        &self.packing
+    }
+
+    /// What Strassen's product balances its operands with.
+    pub(super) fn balance(&self) -> &Balance {
+        &self.balance
+    }
+
+    /// Blocks of all targets.
+    pub(super) fn target_blocks(&self) -> usize {
+        self.targets.iter().map(Channels::blocks).sum()
     }
 
     /// Output blocks that are computed together, in the order of their streams.

@@ -175,14 +175,16 @@ impl Scheme for Tiles<'_> {
         }
     }
 
-    fn ask_for_outputs(&self, targets: &Targets, block: usize, tile: usize) {
+    fn ask_for_outputs(&self, targets: &Targets, block: usize, tiles: Range<usize>) {
         let (Target { data, layout, .. }, block) = targets.of(block);
-        let (start, exist) = self.outputs_of(tile, layout, block);
-        for row in 0..exist.0 {
-            for column in 0..exist.1 {
-                // SAFETY: an output.
-                let at = unsafe { data.at(start + row * layout.row_stride() + column * LANES) };
-                prefetch_to_write(at);
+        for tile in tiles {
+            let (start, exist) = self.outputs_of(tile, layout, block);
+            for row in 0..exist.0 {
+                for column in 0..exist.1 {
+                    let at = start + row * layout.row_stride() + column * LANES;
+                    // SAFETY: an output.
+                    prefetch_to_write(unsafe { data.at(at) });
+                }
             }
         }
     }
