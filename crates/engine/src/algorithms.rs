@@ -97,10 +97,10 @@ fn cost(layer: &Layer, algorithm: Algorithm, pictures: f64) -> f64 {
         // A point of a part of the channels takes about three additions and moves.
         Algorithm::Strassen { levels } => {
             let parts = f64::from(levels).exp2();
-            products * parts * 3.0 * (inputs / LANES as f64 + outputs)
+            products * parts * 12.0 * (inputs / LANES as f64 + outputs)
         }
     };
     let arithmetic = pictures * (products * inputs * outputs + transforms);
     let streaming = work.weights * inputs * outputs * STREAM;
-    arithmetic.max(streaming) + 0.5 * arithmetic.min(streaming)
+    arithmetic.max(streaming) + 0.7 * arithmetic.min(streaming)
 }
