@@ -58,7 +58,7 @@ fn inception_v3_keeps_to_the_error_budget() {
     let direct = |step: &&StepInfo| step.algorithm == Some(Algorithm::Direct);
     assert_eq!(precise.steps().iter().filter(direct).count(), 67);
     assert_eq!(minimal.steps().iter().filter(direct).count(), 13);
-    let mut plans = [(minimal, BUDGET), (precise, DIRECT)];
+    let mut plans = [(minimal, BUDGET), (precise, DIRECT), (plan(Algorithms::Lean), BUDGET)];
     for (name, change) in pictures {
         let values: Vec<f32> =
             noise.data.iter().enumerate().map(|(i, &v)| change(i, v) as f32).collect();

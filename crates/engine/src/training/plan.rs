@@ -405,8 +405,13 @@ fn filters_forward(
     geometry: &Geometry,
     grid: (usize, usize),
 ) -> Filters {
-    let layer =
-        Layer { geometry: *geometry, inputs: inputs.count(), outputs: outputs.count(), grid };
+    let layer = Layer {
+        geometry: *geometry,
+        inputs: inputs.count(),
+        outputs: outputs.count(),
+        blocks: outputs.blocks(),
+        grid,
+    };
     let algorithm = layer.cheapest(PICTURES, ERROR_BUDGET);
     Filters::with_algorithm(std::slice::from_ref(outputs), inputs, geometry, algorithm)
         .expect("a candidate applies")
@@ -420,7 +425,13 @@ fn filters_backward(
     geometry: &Geometry,
     grid: (usize, usize),
 ) -> Filters {
-    let layer = Layer { geometry: *geometry, inputs: outputs, outputs: inputs.count(), grid };
+    let layer = Layer {
+        geometry: *geometry,
+        inputs: outputs,
+        outputs: inputs.count(),
+        blocks: inputs.blocks(),
+        grid,
+    };
     Filters::backward_with(outputs, inputs, geometry, layer.cheapest(PICTURES, ERROR_BUDGET))
         .unwrap_or_else(|| Filters::backward(outputs, inputs, geometry))
 }
