@@ -19,6 +19,8 @@ import numpy as np
 from materials import DIALECTS, ROOT, TARGET, Materials, prepare
 
 OURS = "inception"
+OWN = {OURS: [], "inception-lean": ["--lean"]}
+"""Our engine: the plan that ratios are of, and the one for little memory, with their options."""
 PEERS = {
     "openvino-latency": "openvino",
     "openvino-throughput": "openvino",
@@ -54,8 +56,8 @@ class Server:
     def __init__(self, engine: str, materials: Materials, batch: int, threads: int) -> None:
         self.engine = engine
         pictures = materials.pictures(batch)
-        if engine == OURS:
-            command = [EXAMPLE, materials.model, pictures, threads]
+        if engine in OWN:
+            command = [EXAMPLE, materials.model, pictures, threads, *OWN[engine]]
         else:
             shape = "x".join(map(str, (batch, *materials.shape)))
             command = [sys.executable, ROOT / "benches" / "serve.py", engine, materials.onnx, pictures, shape, threads]
@@ -152,7 +154,7 @@ def measure(
             errors[name] = relative_error(server.logits(), exact.flatten())
             if errors[name] > TOLERANCE:
                 raise SystemExit(f"{name} computes other logits: they differ by {errors[name]:.1e}")
-            about[name] = "" if name == OURS else server.ask("about")
+            about[name] = "" if name in OWN else server.ask("about")
             server.infer()
             peaks[name] = server.peak_bytes()
             server.forget_peak()
@@ -177,22 +179,22 @@ def launch(engine: str, materials: Materials, threads: int) -> float:
         return time.perf_counter() - start
 
 
-def predict_command(materials: Materials, threads: int) -> list[str]:
-    command = [BINARY, "predict", materials.model, materials.photograph(), "--threads", threads]
+def predict_command(materials: Materials, threads: int, options: list[str]) -> list[str]:
+    command = [BINARY, "predict", materials.model, materials.photograph(), "--threads", threads, *options]
     return [str(part) for part in command]
 
 
-def predict(materials: Materials, threads: int) -> float:
+def predict(materials: Materials, threads: int, options: list[str]) -> float:
     """Seconds of the program's whole run for one picture file, decoding included."""
-    command = predict_command(materials, threads)
+    command = predict_command(materials, threads, options)
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
-def predict_peak(materials: Materials, threads: int) -> int:
+def predict_peak(materials: Materials, threads: int, options: list[str]) -> int:
     """The same run's peak memory, looked at until it ends."""
-    process = subprocess.Popen(predict_command(materials, threads), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(predict_command(materials, threads, options), stdout=subprocess.DEVNULL)
     peak = 0
     while process.poll() is None:
         peak = max(peak, peak_bytes(process.pid))
@@ -220,7 +222,7 @@ def summary(results: dict[str, Result], batch: int) -> dict:
             "seconds": result.seconds,
             "about": result.about,
         }
-        if ours and name != OURS:
+        if ours and name not in OWN:
             entry["ratio"] = median / statistics.median(ours)
             entry["ratio_quartiles"] = quartiles([peer / own for own, peer in zip(ours, result.seconds)])
         entries[name] = entry
@@ -243,10 +245,13 @@ def table(entries: dict) -> str:
     peers = {name: entry for name, entry in entries.items() if "ratio" in entry}
     if peers:
         fastest = min(peers, key=lambda name: peers[name]["ratio"])
-        leanest = min(entry["peak_mb"] for entry in peers.values())
+        leanest = min(peers, key=lambda name: peers[name]["peak_mb"])
+        shares = [
+            f"{entries[name]['peak_mb'] / peers[leanest]['peak_mb']:.2f} ({name})" for name in OWN if name in entries
+        ]
         lines.append(
             f"  {peers[fastest]['ratio']:.2f} × the fastest peer ({fastest}); "
-            f"{entries[OURS]['peak_mb'] / leanest:.2f} of the leanest peer's peak memory"
+            f"{', '.join(shares)} of the leanest peer's peak memory ({leanest})"
         )
     return "\n".join(lines)
 
@@ -256,8 +261,10 @@ def launches(engines: list[str], materials: Materials, threads: int, rounds: int
     # Nobody compiles for a single picture.
     names = dict.fromkeys("pytorch-eager" if "pytorch" in name else name for name in engines)
     timed = {name: lambda name=name: launch(name, materials, threads) for name in names}
-    if OURS in engines:
-        timed = {"inception predict": lambda: predict(materials, threads)} | timed
+    commands = {f"{name} predict": options for name, options in OWN.items() if name in engines}
+    timed = {
+        name: lambda options=options: predict(materials, threads, options) for name, options in commands.items()
+    } | timed
     seconds = {name: [] for name in timed}
     for number in range(rounds + 1):
         for name, run in timed.items():
@@ -265,8 +272,8 @@ def launches(engines: list[str], materials: Materials, threads: int, rounds: int
             if number > 0:
                 seconds[name].append(taken)
     entries = {name: {"median_s": statistics.median(values), "seconds": values} for name, values in seconds.items()}
-    if OURS in engines:
-        entries["inception predict"]["peak_mb"] = predict_peak(materials, threads) / 1e6
+    for name, options in commands.items():
+        entries[name]["peak_mb"] = predict_peak(materials, threads, options) / 1e6
     return entries
 
 
@@ -285,7 +292,7 @@ def load(wanted: bool) -> Iterator[None]:
 
 
 def versions(engines: list[str]) -> dict[str, str]:
-    packages = dict.fromkeys(PEERS[name] for name in engines if name != OURS)
+    packages = dict.fromkeys(PEERS[name] for name in engines if name not in OWN)
     return {package: version(package) for package in packages}
 
 
@@ -296,7 +303,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", nargs="+", type=int, help="default: 2, and 1 for one picture")
     parser.add_argument("--rounds", type=int, help="default: 40 for one picture, fewer for more")
     parser.add_argument("--launches", type=int, default=3, help="launches to time; 0: none")
-    parser.add_argument("--engines", nargs="+", choices=[OURS, *PEERS], default=[OURS, *USUAL])
+    parser.add_argument("--engines", nargs="+", choices=[*OWN, *PEERS], default=[*OWN, *USUAL])
     parser.add_argument("--pause", type=float, default=0.1, help="seconds between engines")
     parser.add_argument("--isa", choices=RESTRICTED, help="keep all engines that can be to this instruction set")
     parser.add_argument("--loaded", action="store_true", help="while another process keeps one core busy")
@@ -338,7 +345,7 @@ def runs(options: argparse.Namespace) -> Iterator[dict]:
             entries = launches(options.engines, materials, threads, options.launches)
             for name, entry in entries.items():
                 peak = f", peak {entry['peak_mb']:.0f} MB" if "peak_mb" in entry else ""
-                print(f"  {name:20} {entry['median_s']:8.2f} s{peak}", flush=True)
+                print(f"  {name:22} {entry['median_s']:8.2f} s{peak}", flush=True)
             yield {"network": materials.name, "threads": threads, "launch": entries}
 
 

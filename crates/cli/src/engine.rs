@@ -20,6 +20,10 @@ pub struct EngineOptions {
     /// or two digits in the sixth place to exact arithmetic
     #[arg(long)]
     precise: bool,
+    /// For those who have little memory: chooses convolutions' algorithms so that the weights, as
+    /// packed for them, take at most a quarter more room than for direct convolution; some slower
+    #[arg(long, conflicts_with_all = ["precise", "plan"])]
+    lean: bool,
     /// Takes convolutions' algorithms from this file, as `inception tune` writes it [default: that
     /// which `tune` has made for this machine, if any; else as estimated]
     #[arg(long, value_name = "FILE", conflicts_with = "precise")]
@@ -40,6 +44,10 @@ impl EngineOptions {
         if self.precise {
             let origin = "direct only".to_owned();
             return Ok(Choice { algorithms: Algorithms::Precise, origin });
+        }
+        if self.lean {
+            let origin = "for little memory".to_owned();
+            return Ok(Choice { algorithms: Algorithms::Lean, origin });
         }
         if let Some(path) = &self.plan {
             let origin = format!("as planned in {}", path.display());

@@ -64,7 +64,7 @@ impl Judge {
             [model].into_iter().chain(options.ensemble.iter().map(PathBuf::as_path)).collect();
         let mut members = Vec::new();
         for path in &paths {
-            let mut model = Model::load(path)?;
+            let mut model = Model::open(path)?;
             preprocessing.apply(&mut model.net.preprocessing);
             let Model { net, weights, .. } = &model;
             let predictor = Predictor::with_algorithms(net, weights, Arc::clone(cpu), &algorithms)

@@ -33,7 +33,7 @@ pub fn find(spec: &str, options: &NetworkOptions, classes: Option<usize>) -> Res
         )));
     }
     match is_model_file(path) {
-        true => Ok(Model::load(path)?.net),
+        true => Ok(Model::open(path)?.net),
         false => from_toml(path, classes),
     }
 }

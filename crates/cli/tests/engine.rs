@@ -54,6 +54,38 @@ fn the_plan_can_be_printed_and_overridden() {
 }
 
 #[test]
+fn the_lean_plan_takes_little_memory() {
+    let place = Place::new();
+    let explain = |options: &[&str]| {
+        place.run(&[&["explain-plan", "--json"], &NETWORK[..], options].concat()).succeeds().json()
+    };
+    let bytes = |plan: &serde_json::Value| -> u64 {
+        let steps = plan["steps"].as_array().unwrap().iter();
+        steps.map(|step| step["weight_bytes"].as_u64().unwrap()).sum()
+    };
+    let lean = explain(&["--lean"]);
+    assert_eq!(lean["algorithms"], "for little memory");
+    let [direct, usual] = [explain(&["--precise"]), explain(&[])].map(|plan| bytes(&plan));
+    assert!(direct < bytes(&lean) && bytes(&lean) * 4 <= direct * 5 && bytes(&lean) <= usual);
+    let bench = [&["bench", "--rounds", "1", "--lean", "--json"], &NETWORK[..]].concat();
+    let bench = place.run(&bench).succeeds().json();
+    assert_eq!(bench["weight_bytes"], bytes(&lean));
+    assert_eq!(bench["steps"].as_array().unwrap().len(), lean["steps"].as_array().unwrap().len());
+    for other in [&["--precise"][..], &["--plan", "plan.json"]] {
+        place.run(&[&["explain-plan", "tiny.toml", "--lean"], other].concat()).misused();
+    }
+    let model = place.model();
+    let predict = |options: &[&str]| {
+        let arguments = [&["predict", model, "photos/red/0.png", "--json"], options].concat();
+        place.run(&arguments).succeeds().json()[0]["predictions"][0].clone()
+    };
+    let probability = |guess: &serde_json::Value| guess["probability"].as_f64().unwrap();
+    let (usual, lean) = (predict(&[]), predict(&["--lean"]));
+    assert_eq!(usual["label"], lean["label"]);
+    assert!((probability(&usual) - probability(&lean)).abs() < 1e-4);
+}
+
+#[test]
 fn what_is_tuned_is_kept_until_forgotten() {
     let place = Place::new();
     let with_cache = |args: &[&str]| {

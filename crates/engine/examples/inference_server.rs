@@ -1,7 +1,8 @@
-//! Our engine as `benches/peers` times it: `inference_server MODEL PICTURES THREADS`.
+//! Our engine as `benches/peers` times it: `inference_server MODEL PICTURES THREADS [--lean]`.
 //!
 //! MODEL is a model file, PICTURES a file of preprocessed pictures, plain little-endian `f32`s in
-//! (picture, channel, row, column) order. Reads commands, one a line, and answers each with a line:
+//! (picture, channel, row, column) order; with `--lean` the plan is the one for little memory. Reads
+//! commands, one a line, and answers each with a line:
 //!
 //! - `infer`: computes the logits of all pictures; the seconds that it took.
 //! - `logits FILE`: computes them and writes them to FILE, plain little-endian `f32`s; `written`.
@@ -13,15 +14,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use inception_engine::{Cpu, Inference};
+use inception_engine::{Algorithms, Cpu, Inference};
 use inception_model::Model;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [model, pictures, threads] = &arguments[..] else {
-        return Err("usage: inference_server MODEL PICTURES THREADS".into());
+    let (model, pictures, threads, algorithms) = match &arguments[..] {
+        [model, pictures, threads] => (model, pictures, threads, Algorithms::default()),
+        [model, pictures, threads, lean] if lean == "--lean" => {
+            (model, pictures, threads, Algorithms::Lean)
+        }
+        _ => return Err("usage: inference_server MODEL PICTURES THREADS [--lean]".into()),
     };
-    let mut inference = prepare(Path::new(model), threads.parse()?)?;
+    let mut inference = prepare(Path::new(model), threads.parse()?, &algorithms)?;
     let pictures = read(Path::new(pictures))?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -46,11 +51,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The plan alone stays in memory: the model's own copy of the weights goes.
-fn prepare(model: &Path, threads: usize) -> Result<Inference, Box<dyn Error>> {
-    let model = Model::load(model)?;
-    let cpu = Arc::new(Cpu::new(threads)?);
-    Ok(Inference::new(&model.net.graph()?, &model.weights, cpu)?)
+/// Packs the weights as they come from the file: a copy of the model is never in memory.
+fn prepare(
+    model: &Path,
+    threads: usize,
+    algorithms: &Algorithms,
+) -> Result<Inference, Box<dyn Error>> {
+    let Model { net, weights, .. } = Model::open(model)?;
+    let (graph, cpu) = (net.graph()?, Arc::new(Cpu::new(threads)?));
+    let main = [graph.main_logits()];
+    Ok(Inference::with_algorithms(&graph, &weights, cpu, &main, algorithms)?)
 }
 
 fn read(pictures: &Path) -> Result<Vec<f32>, Box<dyn Error>> {

@@ -15,9 +15,9 @@ use inception_net::graph::Op;
 fn main() -> Result<(), Box<dyn Error>> {
     let paths: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [model, pictures, out] = &paths[..] else { return Err("taps MODEL PICTURES OUT".into()) };
-    let model = Model::load(model)?;
+    let model = Model::open(model)?;
     let graph = model.net.graph()?;
-    let pictures = TensorFile::read(pictures)?.into_tensors().pop();
+    let pictures = TensorFile::open(pictures)?.into_tensors()?.pop();
     let (_, _, pictures) = pictures.ok_or("there are no pictures")?;
 
     let mut taps: Vec<_> = (0..graph.layers.len())

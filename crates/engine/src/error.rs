@@ -4,6 +4,9 @@ pub enum EngineError {
     /// The weights belong to another network.
     #[error("the weights do not belong to this network: {0}")]
     Weights(String),
+    /// The weights cannot be read from their file.
+    #[error(transparent)]
+    Read(#[from] inception_model::ModelError),
     /// A batch whose length is not a whole number of pictures, or that is empty.
     #[error(
         "a batch of {values} values is not one or more pictures of {channels}×{height}×{width}; \

@@ -7,7 +7,7 @@ mod lowering;
 use std::sync::Arc;
 
 use inception_kernels::{Cpu, Epilogue, View, ViewMut, conv, depthwise, lrn, pointwise, pool};
-use inception_model::Weights;
+use inception_model::WeightSource;
 use inception_net::graph::{Graph, LayerId, Op, Shape};
 
 use crate::EngineError;
@@ -34,8 +34,13 @@ pub struct Inference {
 }
 
 impl Inference {
-    /// Prepares the network to compute its main logits.
-    pub fn new(graph: &Graph, weights: &Weights, cpu: Arc<Cpu>) -> Result<Self, EngineError> {
+    /// Prepares the network to compute its main logits. Weights that are still in their file are
+    /// read layer by layer, so that never more than a layer's lie in memory beside the packed ones.
+    pub fn new(
+        graph: &Graph,
+        weights: &dyn WeightSource,
+        cpu: Arc<Cpu>,
+    ) -> Result<Self, EngineError> {
         let main = graph.main_logits();
         Self::with_outputs(graph, weights, cpu, &[main])
     }
@@ -43,7 +48,7 @@ impl Inference {
     /// Prepares the network to compute the outputs of any layers, in the order given.
     pub fn with_outputs(
         graph: &Graph,
-        weights: &Weights,
+        weights: &dyn WeightSource,
         cpu: Arc<Cpu>,
         outputs: &[LayerId],
     ) -> Result<Self, EngineError> {
@@ -54,7 +59,7 @@ impl Inference {
     /// order of a picture's values. Only what lies between them and the outputs is computed.
     pub fn begun_at(
         graph: &Graph,
-        weights: &Weights,
+        weights: &dyn WeightSource,
         cpu: Arc<Cpu>,
         inputs: &[LayerId],
         outputs: &[LayerId],
@@ -65,7 +70,7 @@ impl Inference {
     /// The same, with a choice of the convolutions' algorithms.
     pub fn with_algorithms(
         graph: &Graph,
-        weights: &Weights,
+        weights: &dyn WeightSource,
         cpu: Arc<Cpu>,
         outputs: &[LayerId],
         algorithms: &Algorithms,
@@ -75,7 +80,7 @@ impl Inference {
 
     fn build(
         graph: &Graph,
-        weights: &Weights,
+        weights: &dyn WeightSource,
         cpu: Arc<Cpu>,
         inputs: &[LayerId],
         outputs: &[LayerId],
@@ -84,13 +89,14 @@ impl Inference {
         steps::check_weights(graph, weights)?;
         let is_identity = |op: &Op| matches!(op, Op::Dropout { .. });
         let places = steps::parameter_places(graph);
-        let fused = Fused::new(steps::begun_at(graph, inputs), &places, weights, outputs);
+        let fused = Fused::new(steps::begun_at(graph, inputs), &places, weights, outputs)?;
         let graph = &fused.graph;
         let siblings = lowering::siblings(graph, is_identity);
         let wanted: Vec<LayerId> = outputs.iter().chain(inputs).copied().collect();
         let placement = Placement::new(graph, &wanted, is_identity, &siblings);
         let lowering = Lowering {
             fused: &fused,
+            places: &places,
             weights,
             cpu: &cpu,
             placement: &placement,

@@ -10,6 +10,7 @@
 mod algorithms;
 mod error;
 mod inference;
+mod lean;
 mod memory;
 mod placement;
 mod steps;

@@ -149,15 +149,15 @@ pub(crate) fn count_pictures(values: usize, shape: Shape) -> Result<usize, crate
 /// Fails unless the weights are exactly the network's parameters.
 pub(crate) fn check_weights(
     graph: &Graph,
-    weights: &inception_model::Weights,
+    weights: &dyn inception_model::WeightSource,
 ) -> Result<(), crate::EngineError> {
     let wanted = graph.parameters();
-    let found = weights.tensors();
+    let found = weights.parameters();
     let fault = if wanted.len() != found.len() {
         Some(format!("{} tensors, the network has {}", found.len(), wanted.len()))
     } else {
-        wanted.iter().zip(found).find(|(w, f)| **w != f.parameter).map(|(wanted, found)| {
-            let (name, shape) = (&found.parameter.name, &found.parameter.shape);
+        wanted.iter().zip(found).find(|(wanted, found)| wanted != found).map(|(wanted, found)| {
+            let (name, shape) = (&found.name, &found.shape);
             format!("{name} {shape:?} where {} {:?} belongs", wanted.name, wanted.shape)
         })
     };

@@ -1,38 +1,71 @@
-//! A file's bytes, by memory map.
+//! A file's bytes, read piece by piece.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use mmap_io::MemoryMappedFile;
+/// Read at a time: stays in a core's cache, so that bytes are converted where they arrive.
+const PIECE: usize = 1 << 16;
 
-/// A file's bytes.
+/// A file's bytes. Only what is asked for is ever in memory.
 ///
-/// A map is only as good as the file under it: who cuts a mapped file shorter kills its readers,
-/// and who writes into it changes what they see. Nobody does so to model files: they are written
-/// beside and renamed into place ([`crate::write_atomically`]), so a file once there never
-/// changes. What cannot be mapped (an empty file, a pipe) is read.
+/// Reading rather than mapping: a map's pages count as the process's memory as soon as they are
+/// touched, and who cuts a mapped file shorter kills its readers.
+#[derive(Debug)]
 pub(crate) enum Bytes {
-    Mapped(MemoryMappedFile),
-    Read(Vec<u8>),
+    File {
+        /// Behind a lock because place and reading belong together.
+        file: Mutex<File>,
+        len: u64,
+    },
+    /// Of what has no place to go back to (a pipe), or what is no file.
+    Memory(Vec<u8>),
 }
 
 impl Bytes {
     /// Those of the file at `path`.
     pub fn of(path: &Path) -> io::Result<Self> {
-        if path.metadata()?.is_file()
-            && let Ok(map) = MemoryMappedFile::open_ro(path)
-            && map.as_slice_bytes(0, map.len()).is_ok()
-        {
-            return Ok(Self::Mapped(map));
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_file() {
+            return Ok(Self::File { file: Mutex::new(file), len: metadata.len() });
         }
-        std::fs::read(path).map(Self::Read)
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(Self::Memory(bytes))
     }
 
-    pub fn get(&self) -> &[u8] {
+    pub fn len(&self) -> u64 {
         match self {
-            // Asked for once before; a read-only map always has it.
-            Self::Mapped(map) => map.as_slice_bytes(0, map.len()).unwrap_or_default(),
-            Self::Read(bytes) => bytes,
+            Self::File { len, .. } => *len,
+            Self::Memory(bytes) => bytes.len() as u64,
         }
+    }
+
+    /// Gives `each` the bytes of a range, in order, in pieces whose lengths are multiples of 8 but
+    /// for the last. What lies past the end is an error.
+    pub fn read(&self, range: Range<u64>, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        let past_the_end = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        match self {
+            Self::File { file, .. } => {
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                file.seek(SeekFrom::Start(range.start))?;
+                let mut left = range.end - range.start;
+                let mut piece = vec![0; PIECE.min(left as usize)];
+                while left > 0 {
+                    let now = PIECE.min(left as usize);
+                    file.read_exact(&mut piece[..now])?;
+                    each(&piece[..now]);
+                    left -= now as u64;
+                }
+            }
+            Self::Memory(bytes) => {
+                let range = range.start as usize..range.end as usize;
+                each(bytes.get(range).ok_or_else(past_the_end)?);
+            }
+        }
+        Ok(())
     }
 }

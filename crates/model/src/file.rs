@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use inception_net::Net;
 use inception_net::graph::{Graph, Role};
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use safetensors::tensor::{Dtype, View};
 
 use crate::bytes::Bytes;
+use crate::tensor_file::{HEADER, StoredWeights, TensorFile};
 use crate::{ModelError, Precision, Weights};
 
 /// What the header's `format` entry says in files this version writes. Version 2 added the
@@ -24,13 +25,14 @@ const READABLE: [&str; 2] = ["inception-model/1", FORMAT];
 /// may change what the weights mean; what may be passed over goes into `provenance`.
 const FIELDS: [&str; 4] = ["format", "network", "labels", "provenance"];
 
-/// A trained network with all that is needed to use it.
+/// A trained network with all that is needed to use it. Its weights are in memory, or still in the
+/// file ([`Model::open`]).
 #[derive(Clone, Debug)]
-pub struct Model {
+pub struct Model<W = Weights> {
     /// The network, its preprocessing included.
     pub net: Net,
     /// Its weights.
-    pub weights: Weights,
+    pub weights: W,
     /// A name for each class, in the order of the logits.
     pub labels: Vec<String>,
     /// Where the weights came from, as free key–value text.
@@ -72,30 +74,45 @@ impl Model {
         write(path, Some(header), tensors)
     }
 
-    /// Reads a model file, strictly: every tensor the network wants, of its shape, and no others.
-    pub fn load(path: &Path) -> Result<Self, ModelError> {
+    /// Opens a model file and checks it, strictly: every tensor the network wants, of its shape, and
+    /// no others. The weights stay in the file, for those who need each only once.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, is damaged, of another kind or version, or does not fit together.
+    pub fn open(path: &Path) -> Result<Model<StoredWeights>, ModelError> {
         if path.is_dir() {
             return Err(ModelError::Folder(path.to_owned()));
         }
-        Self::of_file(TensorFile::read(path)?)
+        Self::of_file(TensorFile::open(path)?)
+    }
+
+    /// The same with the weights in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::open`].
+    pub fn load(path: &Path) -> Result<Self, ModelError> {
+        Self::open(path)?.loaded()
     }
 
     /// The same from a file's bytes; `path` is only what errors call it.
     ///
     /// # Errors
     ///
-    /// As [`Model::load`].
+    /// As [`Model::open`].
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, ModelError> {
-        Self::of_file(TensorFile::parse(bytes, path)?)
+        let bytes = Bytes::Memory(bytes.to_vec());
+        Self::of_file(TensorFile::of_bytes(bytes, path)?)?.loaded()
     }
 
-    fn of_file(file: TensorFile) -> Result<Self, ModelError> {
-        let path = &file.path.clone();
+    fn of_file(file: TensorFile) -> Result<Model<StoredWeights>, ModelError> {
+        let path = file.path();
         let format = file.header("format")?;
         if !READABLE.contains(&format) {
             return Err(ModelError::Version { path: path.to_owned(), found: format.to_owned() });
         }
-        if let Some(field) = file.header.keys().find(|key| !FIELDS.contains(&key.as_str())) {
+        if let Some(field) = file.keys().find(|key| !FIELDS.contains(key)) {
             let reason = format!("its header has `{field}`, which this program does not know");
             return Err(ModelError::malformed(path, reason));
         }
@@ -108,9 +125,14 @@ impl Model {
             return Err(ModelError::malformed(path, reason));
         }
         let provenance = file.header_json("provenance")?;
-        let weights = Weights::from_named(&graph, file.into_tensors())
-            .map_err(|fault| ModelError::malformed(path, fault))?;
-        Ok(Self { net, weights, labels, provenance })
+        Ok(Model { net, weights: file.into_weights(&graph)?, labels, provenance })
+    }
+}
+
+impl Model<StoredWeights> {
+    fn loaded(self) -> Result<Model, ModelError> {
+        let Self { net, weights, labels, provenance } = self;
+        Ok(Model { net, weights: weights.load()?, labels, provenance })
     }
 }
 
@@ -120,68 +142,6 @@ fn graph_of(net: &Net, path: &Path) -> Result<Graph, ModelError> {
 
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("plain data is always JSON")
-}
-
-/// The one entry of the safetensors header's own text, a JSON object that holds all of ours: that
-/// header is written in random order, and the same model has to be the same bytes.
-const HEADER: &str = "inception";
-
-/// A safetensors file of floating-point tensors, as `f32`.
-pub struct TensorFile {
-    path: PathBuf,
-    header: BTreeMap<String, String>,
-    tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
-}
-
-impl TensorFile {
-    /// Reads and checks the file: header, names, offsets, sizes.
-    pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let map =
-            Bytes::of(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
-        Self::parse(map.get(), path)
-    }
-
-    fn parse(bytes: &[u8], path: &Path) -> Result<Self, ModelError> {
-        let malformed = |reason: String| ModelError::malformed(path, reason);
-        let (_, metadata) =
-            SafeTensors::read_metadata(bytes).map_err(|e| malformed(e.to_string()))?;
-        let parsed = SafeTensors::deserialize(bytes).map_err(|e| malformed(e.to_string()))?;
-        let mut tensors = Vec::with_capacity(parsed.len());
-        for (name, view) in parsed.iter() {
-            let precision = Precision::of(view.dtype()).ok_or_else(|| {
-                malformed(format!("{name} is {:?}, expected F32, F16 or BF16", view.dtype()))
-            })?;
-            tensors.push((name.to_owned(), view.shape().to_vec(), precision.values(view.data())));
-        }
-        let header = match metadata.metadata().as_ref().and_then(|texts| texts.get(HEADER)) {
-            Some(text) => serde_json::from_str(text)
-                .map_err(|e| malformed(format!("the `{HEADER}` entry of its header: {e}")))?,
-            None => BTreeMap::new(),
-        };
-        Ok(Self { path: path.to_owned(), header, tensors })
-    }
-
-    /// Text under this key of the header.
-    pub fn header(&self, key: &'static str) -> Result<&str, ModelError> {
-        self.header
-            .get(key)
-            .map(String::as_str)
-            .ok_or_else(|| ModelError::Foreign { path: self.path.clone(), key })
-    }
-
-    /// JSON under this key of the header.
-    pub fn header_json<T: serde::de::DeserializeOwned>(
-        &self,
-        key: &'static str,
-    ) -> Result<T, ModelError> {
-        serde_json::from_str(self.header(key)?)
-            .map_err(|e| ModelError::malformed(&self.path, format!("its `{key}`: {e}")))
-    }
-
-    /// Name, shape and values of every tensor.
-    pub fn into_tensors(self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-        self.tensors
-    }
 }
 
 /// A named tensor to be written.

@@ -8,9 +8,11 @@ mod bytes;
 mod error;
 mod file;
 mod precision;
+mod tensor_file;
 mod weights;
 
 pub use error::ModelError;
-pub use file::{FORMAT, Model, Named, TensorFile, write_atomically, write_plain, write_tensors};
+pub use file::{FORMAT, Model, Named, write_atomically, write_plain, write_tensors};
 pub use precision::Precision;
-pub use weights::{Tensor, Weights, listing};
+pub use tensor_file::{NamedValues, StoredWeights, TensorFile};
+pub use weights::{Tensor, WeightSource, Weights, listing};

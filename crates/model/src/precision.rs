@@ -56,13 +56,15 @@ impl Precision {
         }
     }
 
-    /// The way back.
-    pub(crate) fn values(self, bytes: &[u8]) -> Vec<f32> {
+    /// The way back, behind the values that are there.
+    pub(crate) fn extend(self, values: &mut Vec<f32>, bytes: &[u8]) {
         let pairs = || bytes.as_chunks::<2>().0.iter();
         match self {
-            Self::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-            Self::F16 => pairs().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
-            Self::Bf16 => pairs().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
+            Self::F32 => {
+                values.extend(bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)));
+            }
+            Self::F16 => values.extend(pairs().map(|&b| f16::from_le_bytes(b).to_f32())),
+            Self::Bf16 => values.extend(pairs().map(|&b| bf16::from_le_bytes(b).to_f32())),
         }
     }
 

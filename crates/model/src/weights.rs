@@ -8,6 +8,24 @@ use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64;
 
 use crate::ModelError;
+use crate::tensor_file::NamedValues;
+
+/// Where a network's weights come from, one tensor at a time: [`Weights`] have all in memory,
+/// [`StoredWeights`](crate::StoredWeights) read them from their file.
+pub trait WeightSource {
+    /// The parameters there are, in the order of [`Graph::parameters`].
+    fn parameters(&self) -> Vec<&Parameter>;
+
+    /// Values of the parameter at a place in that list. They are put into `room`, in the place of
+    /// what it holds, where they are not in memory yet.
+    ///
+    /// Panics where there is no such place.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be read.
+    fn values<'a>(&'a self, place: usize, room: &'a mut Vec<f32>) -> Result<&'a [f32], ModelError>;
+}
 
 /// One parameter with its values, in the order of its shape (last axis fastest).
 #[derive(Clone, Debug, PartialEq)]
@@ -29,54 +47,38 @@ impl Weights {
     /// Random weights as the network's description says, each tensor from the seed and its own
     /// place in the list; batch norm starts as the identity, biases at zero.
     pub fn initial(graph: &Graph, seed: u64) -> Self {
-        Self::build(graph, |place, parameter| {
+        let values = |(place, parameter): (usize, Parameter)| {
             let len = parameter.shape.iter().product();
-            match parameter.role {
+            let values = match parameter.role {
                 Role::Weight => {
                     let mut random = Pcg64::seed_from_u64(mix(seed, place as u64));
-                    let std = standard_deviation(graph, parameter);
+                    let std = standard_deviation(graph, &parameter);
                     (0..len).map(|_| std * truncated_normal(&mut random)).collect()
                 }
                 Role::Scale | Role::RunningVariance => vec![1.0; len],
                 Role::Bias | Role::Shift | Role::RunningMean => vec![0.0; len],
-            }
-        })
+            };
+            (parameter, values)
+        };
+        Self::of(graph.parameters().into_iter().enumerate().map(values))
     }
 
-    /// The given tensors in the network's order. Fails where one is missing, left over, or of
-    /// another shape, naming all of them.
+    /// The given tensors in the network's order.
+    ///
+    /// # Errors
+    ///
+    /// If one is missing, left over, or of another shape; all of them are named.
     pub fn from_named(
         graph: &Graph,
-        named: impl IntoIterator<Item = (String, Vec<usize>, Vec<f32>)>,
+        named: impl IntoIterator<Item = NamedValues>,
     ) -> Result<Self, ModelError> {
-        let mut named: HashMap<String, (Vec<usize>, Vec<f32>)> =
-            named.into_iter().map(|(name, shape, values)| (name, (shape, values))).collect();
-        let mut faults = Vec::new();
-        let weights = Self::build(graph, |_, parameter| match named.remove(&parameter.name) {
-            Some((shape, values)) if shape == parameter.shape => values,
-            Some((shape, _)) => {
-                let (name, wanted) = (&parameter.name, &parameter.shape);
-                faults.push(format!("{name} has shape {shape:?}, the network wants {wanted:?}"));
-                Vec::new()
-            }
-            None => {
-                faults.push(format!("{} is missing", parameter.name));
-                Vec::new()
-            }
-        });
-        let mut left_over: Vec<_> = named.into_keys().collect();
-        left_over.sort();
-        faults.extend(left_over.into_iter().map(|name| format!("{name} is left over")));
-        if faults.is_empty() { Ok(weights) } else { Err(ModelError::Mismatch(listing(&faults))) }
+        Ok(Self::of(matched(graph, named)?))
     }
 
-    fn build(graph: &Graph, mut values: impl FnMut(usize, &Parameter) -> Vec<f32>) -> Self {
-        let tensors: Vec<Tensor> = graph
-            .parameters()
-            .into_iter()
-            .enumerate()
-            .map(|(place, parameter)| Tensor { values: values(place, &parameter), parameter })
-            .collect();
+    /// Of parameters in the network's order.
+    pub(crate) fn of(parameters: impl IntoIterator<Item = (Parameter, Vec<f32>)>) -> Self {
+        let tensor = |(parameter, values)| Tensor { parameter, values };
+        let tensors: Vec<Tensor> = parameters.into_iter().map(tensor).collect();
         let places =
             tensors.iter().enumerate().map(|(i, t)| (t.parameter.name.clone(), i)).collect();
         Self { tensors, places }
@@ -106,6 +108,41 @@ impl Weights {
     pub fn at_mut(&mut self, place: usize) -> &mut [f32] {
         &mut self.tensors[place].values
     }
+}
+
+impl WeightSource for Weights {
+    fn parameters(&self) -> Vec<&Parameter> {
+        self.tensors.iter().map(|tensor| &tensor.parameter).collect()
+    }
+
+    fn values<'a>(&'a self, place: usize, _: &'a mut Vec<f32>) -> Result<&'a [f32], ModelError> {
+        Ok(&self.tensors[place].values)
+    }
+}
+
+/// What is named, by the network's parameters in their order. Fails where one is missing, left
+/// over, or of another shape, naming all of them.
+pub(crate) fn matched<T>(
+    graph: &Graph,
+    named: impl IntoIterator<Item = (String, Vec<usize>, T)>,
+) -> Result<Vec<(Parameter, T)>, ModelError> {
+    let mut named: HashMap<String, (Vec<usize>, T)> =
+        named.into_iter().map(|(name, shape, of)| (name, (shape, of))).collect();
+    let (mut found, mut faults) = (Vec::new(), Vec::new());
+    for parameter in graph.parameters() {
+        let (name, wanted) = (&parameter.name, &parameter.shape);
+        match named.remove(name) {
+            Some((shape, of)) if shape == *wanted => found.push((parameter, of)),
+            Some((shape, _)) => {
+                faults.push(format!("{name} has shape {shape:?}, the network wants {wanted:?}"));
+            }
+            None => faults.push(format!("{name} is missing")),
+        }
+    }
+    let mut left_over: Vec<_> = named.into_keys().collect();
+    left_over.sort();
+    faults.extend(left_over.into_iter().map(|name| format!("{name} is left over")));
+    if faults.is_empty() { Ok(found) } else { Err(ModelError::Mismatch(listing(&faults))) }
 }
 
 fn standard_deviation(graph: &Graph, parameter: &Parameter) -> f32 {

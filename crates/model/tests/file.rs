@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use inception_model::{
-    Model, ModelError, Precision, TensorFile, Weights, write_atomically, write_tensors,
+    Model, ModelError, Named, Precision, TensorFile, WeightSource, Weights, write_atomically,
+    write_plain, write_tensors,
 };
 use inception_net::graph::Role;
 use inception_net::zoo::{self, Options};
@@ -135,7 +136,7 @@ fn foreign_tensors_are_told_apart() {
     write_tensors(&path, BTreeMap::new(), [("x", &[2][..], &[1.0, 2.0][..])]).unwrap();
     let error = Model::load(&path).expect_err("not a model");
     assert!(matches!(error, ModelError::Foreign { .. }), "{error}");
-    assert_eq!(TensorFile::read(&path).unwrap().into_tensors()[0].2, [1.0, 2.0]);
+    assert_eq!(TensorFile::open(&path).unwrap().into_tensors().unwrap()[0].2, [1.0, 2.0]);
 }
 
 #[test]
@@ -247,4 +248,80 @@ fn the_dialect_is_in_the_file() {
     let labels = (0..1000).map(|i| i.to_string()).collect();
     Model { net, weights, labels, provenance: BTreeMap::new() }.save(&path).unwrap();
     assert_eq!(Model::load(&path).unwrap().net.dialect, Some(zoo::Dialect::Paper));
+}
+
+#[test]
+fn weights_that_stay_in_the_file_are_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let model = model();
+    model.save(&path).unwrap();
+    let open = Model::open(&path).unwrap();
+    assert_eq!((&open.net, &open.labels), (&model.net, &model.labels));
+    assert_eq!(open.weights.parameters(), model.weights.parameters());
+    // Whatever the room held; and in any order.
+    let mut room = vec![1.0; 5];
+    for (place, tensor) in model.weights.tensors().iter().enumerate().rev() {
+        assert_eq!(open.weights.values(place, &mut room).unwrap(), tensor.values);
+    }
+    assert_eq!(Model::parse(&fs::read(&path).unwrap(), &path).unwrap().weights, model.weights);
+}
+
+#[test]
+fn an_open_file_that_is_cut_off_is_an_error_and_one_that_is_replaced_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let mut model = model();
+    model.save(&path).unwrap();
+    let open = Model::open(&path).unwrap();
+    let before = model.weights.tensors()[0].values.clone();
+    model.weights.at_mut(0).fill(0.5);
+    // Renamed into place: who has the old file open still reads that.
+    model.save(&path).unwrap();
+    let mut room = Vec::new();
+    assert_eq!(open.weights.values(0, &mut room).unwrap(), before);
+    let open = Model::open(&path).unwrap();
+    let len = fs::metadata(&path).unwrap().len();
+    fs::File::options().write(true).open(&path).unwrap().set_len(len / 10).unwrap();
+    let last = model.weights.tensors().len() - 1;
+    let faults = (0..=last).filter_map(|place| open.weights.values(place, &mut room).err());
+    let errors: Vec<String> = faults.map(|error| error.to_string()).collect();
+    assert!(!errors.is_empty());
+    assert!(errors.iter().all(|e| e.contains("cannot read") && e.contains("model.safetensors")));
+}
+
+#[test]
+fn tensors_larger_than_what_is_read_at_a_time_are_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file.safetensors");
+    let values: Vec<f32> = (0..99_999).map(|i| (i % 2048) as f32).collect();
+    for precision in [Precision::F32, Precision::F16] {
+        let tensors = [("a", &values[..]), ("b", &values[..65_536]), ("c", &[])];
+        let named = tensors.iter().map(|&(name, values)| (name, [values.len()], values));
+        let named: Vec<_> = named.collect();
+        let named =
+            named.iter().map(|(name, shape, values)| Named { name, shape, values, precision });
+        write_plain(&path, None, named).unwrap();
+        for (name, shape, found) in TensorFile::open(&path).unwrap().into_tensors().unwrap() {
+            let (_, expected) = tensors.iter().find(|tensor| tensor.0 == name).unwrap();
+            assert_eq!(shape, [expected.len()]);
+            assert!(found == *expected, "{name}, {precision}");
+        }
+    }
+}
+
+/// A shell's `<(…)` and standard input are pipes: there is no going back in them.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_read_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, pipe] = ["model.safetensors", "pipe"].map(|name| folder.path().join(name));
+    model().save(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::write(pipe, fs::read(path).unwrap()).unwrap()
+    });
+    assert_eq!(Model::load(&pipe).unwrap().weights, model().weights);
+    writer.join().unwrap();
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use inception_model::{ModelError, TensorFile, Weights, write_tensors};
+use inception_model::{ModelError, NamedValues, TensorFile, Weights, write_tensors};
 use inception_net::Net;
 use inception_net::graph::Graph;
 use serde::{Deserialize, Serialize};
@@ -98,7 +98,7 @@ impl Checkpoint {
             ModelError::Malformed { reason, .. } => fault(reason),
             other => fault(other.to_string()),
         };
-        let file = TensorFile::read(path).map_err(unreadable)?;
+        let file = TensorFile::open(path).map_err(unreadable)?;
         let format = file.header("format").map_err(|_| fault("its header has no format".into()))?;
         if format != FORMAT {
             return Err(fault(format!("it says it is {format}, this program reads {FORMAT}")));
@@ -107,7 +107,8 @@ impl Checkpoint {
         run.recipe.check().map_err(|error| fault(error.to_string()))?;
         let graph = run.net.graph().map_err(|error| fault(error.to_string()))?;
         let averaged = file.header(AVERAGED).ok().and_then(|count| count.parse().ok());
-        Groups::new(file).checkpoint(run, averaged, &graph).map_err(fault)
+        let tensors = file.into_tensors().map_err(unreadable)?;
+        Groups::new(tensors).checkpoint(run, averaged, &graph).map_err(fault)
     }
 }
 
@@ -143,15 +144,13 @@ pub(crate) fn write(
     Ok(write_tensors(path, header, tensors)?)
 }
 
-type Named = (String, Vec<usize>, Vec<f32>);
-
 /// A file's tensors by what stands before the name's first slash, slash included.
-struct Groups(BTreeMap<String, Vec<Named>>);
+struct Groups(BTreeMap<String, Vec<NamedValues>>);
 
 impl Groups {
-    fn new(file: TensorFile) -> Self {
-        let mut groups: BTreeMap<String, Vec<Named>> = BTreeMap::new();
-        for (name, shape, values) in file.into_tensors() {
+    fn new(tensors: Vec<NamedValues>) -> Self {
+        let mut groups: BTreeMap<String, Vec<NamedValues>> = BTreeMap::new();
+        for (name, shape, values) in tensors {
             let split = name.find('/').map_or(0, |slash| slash + 1);
             let (group, name) = name.split_at(split);
             groups.entry(group.to_owned()).or_default().push((name.to_owned(), shape, values));
@@ -199,7 +198,7 @@ impl Groups {
         Weights::from_named(graph, self.take(group)).map_err(|e| format!("its {group}: {e}"))
     }
 
-    fn take(&mut self, group: &str) -> Vec<Named> {
+    fn take(&mut self, group: &str) -> Vec<NamedValues> {
         self.0.remove(group).unwrap_or_default()
     }
 }

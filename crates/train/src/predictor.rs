@@ -6,7 +6,7 @@ use std::sync::Arc;
 use inception_engine::{Algorithms, Cpu, Inference};
 use inception_image::{Batching, Crops, PictureError, Pipeline, Preprocessor, Sample};
 use inception_metrics::{Evaluation, softmax};
-use inception_model::Weights;
+use inception_model::WeightSource;
 use inception_net::Net;
 use inception_net::graph::Graph;
 
@@ -50,7 +50,7 @@ impl Predictor {
     ///
     /// # Errors
     /// If the description is no network or the weights or preprocessing do not fit it.
-    pub fn new(net: &Net, weights: &Weights, cpu: Arc<Cpu>) -> Result<Self, TrainError> {
+    pub fn new(net: &Net, weights: &dyn WeightSource, cpu: Arc<Cpu>) -> Result<Self, TrainError> {
         Self::with_algorithms(net, weights, cpu, &Algorithms::Estimated)
     }
 
@@ -60,7 +60,7 @@ impl Predictor {
     /// As [`Predictor::new`], or if an algorithm does not apply to its layer.
     pub fn with_algorithms(
         net: &Net,
-        weights: &Weights,
+        weights: &dyn WeightSource,
         cpu: Arc<Cpu>,
         algorithms: &Algorithms,
     ) -> Result<Self, TrainError> {
@@ -70,7 +70,7 @@ impl Predictor {
     pub(crate) fn for_graph(
         net: &Net,
         graph: &Graph,
-        weights: &Weights,
+        weights: &dyn WeightSource,
         cpu: Arc<Cpu>,
         algorithms: &Algorithms,
     ) -> Result<Self, TrainError> {

@@ -10,7 +10,7 @@ use inception_model::Weights;
 use inception_net::Net;
 use serde_json::{Value, json};
 
-use super::explain_plan::short;
+use super::explain_plan::{megabytes, short};
 use crate::engine::EngineOptions;
 use crate::options::{MachineOptions, NetworkOptions};
 use crate::progress::Progress;
@@ -47,12 +47,13 @@ const EXAMPLES: &str = "\
 Examples:
   inception bench inception-v3
   inception bench googlenet --batch 8 --threads 1
+  inception bench inception-v3 --lean
   inception bench inception-v3 --precise --json
 
 GFLOP/s count two operations for each multiply-add: `effective` those of the convolution's
 definition, `true` those that are done, transforms not counted. The peak is that of multiply-adds
 in registers, measured between the rounds. INCEPTION_ISA selects a lesser instruction set.
-JSON has median_ms, the quartiles, peak_gflops and the steps.";
+JSON has median_ms, the quartiles, peak_gflops, weight_bytes (as packed) and the steps.";
 
 /// What was measured.
 struct Measured {
@@ -160,6 +161,7 @@ fn gflops(multiply_adds: u64, batch: usize, time: Duration) -> f64 {
 }
 
 fn as_json(measured: &Measured, steps: &[StepInfo], batch: usize) -> Value {
+    let weights: usize = steps.iter().map(|step| step.weights).sum();
     let steps: Vec<Value> = steps
         .iter()
         .zip(&measured.steps)
@@ -171,6 +173,7 @@ fn as_json(measured: &Measured, steps: &[StepInfo], batch: usize) -> Value {
                 "median_ms": milliseconds(time),
                 "effective_gflops": gflops(step.multiply_adds, batch, time),
                 "true_gflops": gflops(step.done, batch, time),
+                "weight_bytes": step.weights,
             })
         })
         .collect();
@@ -181,6 +184,7 @@ fn as_json(measured: &Measured, steps: &[StepInfo], batch: usize) -> Value {
         "least_ms": at(0.0),
         "rounds": measured.runs.len(),
         "peak_gflops": measured.peak / 1e9,
+        "weight_bytes": weights,
         "steps": steps,
     })
 }
@@ -190,6 +194,7 @@ fn table(measured: &Measured, steps: &[StepInfo], batch: usize) -> String {
         ("layers", Align::Left),
         ("kind", Align::Left),
         ("algorithm", Align::Left),
+        ("weights", Align::Right),
         ("ms", Align::Right),
         ("effective", Align::Right),
         ("true", Align::Right),
@@ -198,6 +203,7 @@ fn table(measured: &Measured, steps: &[StepInfo], batch: usize) -> String {
     for (step, &time) in steps.iter().zip(&measured.steps) {
         let mut row = vec![short(&step.layers), step.layer_kind.clone()];
         row.push(step.algorithm.map_or(String::new(), |algorithm| algorithm.to_string()));
+        row.push(step.algorithm.map_or(String::new(), |_| megabytes(step.weights)));
         row.push(format!("{:.3}", milliseconds(time)));
         if step.algorithm.is_some() {
             let done = gflops(step.done, batch, time);
@@ -227,6 +233,7 @@ fn totals(measured: &Measured, steps: &[StepInfo], batch: usize, planning: Durat
     let done = gflops(done, batch, median);
     row("true", format!("{done:.1} GFLOP/s, {:.0} %", 1e11 * done / measured.peak));
     row("peak", format!("{:.1} GFLOP/s", measured.peak / 1e9));
+    row("weights", format!("{} as packed", megabytes(steps.iter().map(|step| step.weights).sum())));
     row("planning", format!("{:.0} ms, once", milliseconds(planning)));
     table.text()
 }

@@ -35,11 +35,13 @@ const EXAMPLES: &str = "\
 Examples:
   inception explain-plan inception-v3
   inception explain-plan inception-v3 --precise
+  inception explain-plan inception-v3 --lean
   inception explain-plan mine.toml --plan plan.json
 
 F(6×6) is minimal filtering (Winograd, Toom–Cook) in tiles of 6×6 outputs; `done` is the share of
 the definition's multiply-adds that is left, transforms not counted. Layers in one line are one
 product. The same algorithms are used for any batch and any number of threads.
+Weights are what they take as packed for the algorithm.
 
 A plan (--plan) is JSON from kinds of layers, as this table names them, to algorithms:
   { \"3×3 64→96 @35×35\": \"F(4×4)\", \"1×7 128→128 @17×17\": \"direct\" }";
@@ -110,11 +112,16 @@ fn table(steps: &[StepInfo]) -> String {
             row.push(others.map(ToString::to_string).collect::<Vec<_>>().join(" "));
             row.push(scaled(step.multiply_adds));
             row.push(format!("{:.0} %", 100.0 * step.done as f64 / step.multiply_adds as f64));
-            row.push(format!("{:.1} MB", step.weights as f64 / 1e6));
+            row.push(megabytes(step.weights));
         }
         table.row(row);
     }
     table.text()
+}
+
+/// Of a number of bytes.
+pub fn megabytes(bytes: usize) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 /// `Mixed_5b: branch1x1 + branch5x5_1` for layers of one module.
@@ -137,11 +144,11 @@ fn totals(steps: &[StepInfo], activations: usize) -> String {
     let (all, done) = (sum(|step| step.multiply_adds), sum(|step| step.done));
     let weights: usize = steps.iter().map(|step| step.weights).sum();
     format!(
-        "{} multiply-adds, of which {} are done; {:.1} MB of weights as packed, {:.1} MB of \
-         activations for each picture computed at a time\n",
+        "{} multiply-adds, of which {} are done; {} of weights as packed, {} of activations for each \
+         picture computed at a time\n",
         scaled(all),
         scaled(done),
-        weights as f64 / 1e6,
-        activations as f64 / 1e6,
+        megabytes(weights),
+        megabytes(activations),
     )
 }

@@ -44,10 +44,10 @@ impl Case {
                 *rate = 0.0;
             }
         }
-        let pictures = TensorFile::read(&folder.join("pictures.safetensors"))?;
-        let (_, _, pictures) = pictures.into_tensors().pop().ok_or("there are no pictures")?;
-        let weights = TensorFile::read(&folder.join("weights.safetensors"))?;
-        let weights = Weights::from_named(&graph, weights.into_tensors())?;
+        let pictures = TensorFile::open(&folder.join("pictures.safetensors"))?;
+        let (_, _, pictures) = pictures.into_tensors()?.pop().ok_or("there are no pictures")?;
+        let weights = TensorFile::open(&folder.join("weights.safetensors"))?;
+        let weights = Weights::from_named(&graph, weights.into_tensors()?)?;
         Ok(Self { graph, weights, pictures, labels })
     }
 

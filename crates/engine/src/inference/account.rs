@@ -69,6 +69,7 @@ impl Step {
                 geometry: *geometry,
                 inputs: self.x.channels.count(),
                 outputs: self.y.iter().map(|place| place.channels.count()).sum(),
+                blocks: self.y.iter().map(|place| place.channels.blocks()).sum(),
                 grid,
             };
             let algorithm = filters.algorithm();

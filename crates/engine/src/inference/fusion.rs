@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use inception_kernels::{LINEAR, RELU};
-use inception_model::Weights;
+use inception_model::{ModelError, WeightSource};
 use inception_net::graph::{Graph, LayerId, Op, Role};
 
 use crate::steps::{self, Filtering};
@@ -52,9 +52,9 @@ impl Fused {
     pub fn new(
         graph: Graph,
         places: &HashMap<(LayerId, Role), usize>,
-        weights: &Weights,
+        weights: &dyn WeightSource,
         outputs: &[LayerId],
-    ) -> Self {
+    ) -> Result<Self, ModelError> {
         let (mut filters, mut ends) = (HashMap::new(), HashMap::new());
         for (id, layer) in graph.layers.iter().enumerate() {
             let Some(&input) = layer.inputs.first() else { continue };
@@ -62,16 +62,17 @@ impl Fused {
                 continue;
             };
             let values = |role: Role| {
-                places.get(&(id, role)).map(|&i| weights.tensors()[i].values.as_slice())
+                let place = places.get(&(id, role));
+                place.map(|&i| Ok(weights.values(i, &mut Vec::new())?.to_vec())).transpose()
             };
-            let (scale, bias) = folded(&filtering, layer.shape.channels, values);
+            let (scale, bias) = folded(&filtering, layer.shape.channels, values)?;
             let tensor = places[&(id, Role::Weight)];
             filters.insert(id, Filter { tensor, scale });
             ends.insert(id, End { bias, relu: filtering.relu });
         }
         let mut fused = Self { graph, filters, ends };
         fused.swap_pools(outputs);
-        fused
+        Ok(fused)
     }
 
     /// A mean over a window and a 1×1 convolution commute (each pixel's divisor is the same for
@@ -116,27 +117,27 @@ impl Fused {
 }
 
 /// What the running statistics of batch norm make of filters and bias, in `f64`.
-fn folded<'w>(
+fn folded(
     filtering: &Filtering,
     outputs: usize,
-    values: impl Fn(Role) -> Option<&'w [f32]>,
-) -> (Vec<f64>, Vec<f32>) {
-    let given = |role| values(role).expect("batch norm has shift, mean and variance");
+    values: impl Fn(Role) -> Result<Option<Vec<f32>>, ModelError>,
+) -> Result<(Vec<f64>, Vec<f32>), ModelError> {
+    let given = |role| Ok(values(role)?.expect("batch norm has shift, mean and variance"));
     let Some(norm) = filtering.batch_norm else {
-        let bias = values(Role::Bias).map_or_else(|| vec![0.0; outputs], <[f32]>::to_vec);
-        return (Vec::new(), bias);
+        let bias = values(Role::Bias)?.unwrap_or_else(|| vec![0.0; outputs]);
+        return Ok((Vec::new(), bias));
     };
-    let shift = given(Role::Shift);
-    let (mean, variance) = (given(Role::RunningMean), given(Role::RunningVariance));
-    let gamma = values(Role::Scale);
+    let shift = given(Role::Shift)?;
+    let (mean, variance) = (given(Role::RunningMean)?, given(Role::RunningVariance)?);
+    let gamma = values(Role::Scale)?;
     let scale: Vec<f64> = (0..outputs)
         .map(|o| {
-            let gamma = gamma.map_or(1.0, |gamma| f64::from(gamma[o]));
+            let gamma = gamma.as_ref().map_or(1.0, |gamma| f64::from(gamma[o]));
             gamma / (f64::from(variance[o]) + f64::from(norm.epsilon)).sqrt()
         })
         .collect();
     let bias = (0..outputs)
         .map(|o| (f64::from(shift[o]) - f64::from(mean[o]) * scale[o]) as f32)
         .collect();
-    (scale, bias)
+    Ok((scale, bias))
 }

@@ -1,12 +1,12 @@
 //! Layers turned into kernel calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use inception_kernels::conv::{Algorithm, Filters, Geometry, Rows};
 use inception_kernels::lrn::Lrn;
 use inception_kernels::pool::Windows;
 use inception_kernels::{Channels, Cpu};
-use inception_model::Weights;
+use inception_model::{ModelError, WeightSource};
 use inception_net::graph::{Graph, LayerId, Op, Role};
 
 use super::fusion::{End, Fused};
@@ -53,17 +53,50 @@ pub(super) fn siblings(graph: &Graph, is_identity: impl Fn(&Op) -> bool) -> Vec<
 /// What lowering needs to know.
 pub(super) struct Lowering<'a> {
     pub fused: &'a Fused,
-    pub weights: &'a Weights,
+    /// Of parameters in the list of weights.
+    pub places: &'a HashMap<(LayerId, Role), usize>,
+    pub weights: &'a dyn WeightSource,
     pub cpu: &'a Cpu,
     pub placement: &'a Placement,
     pub siblings: &'a [Vec<LayerId>],
     pub algorithms: &'a Algorithms,
 }
 
+/// A step to be.
+enum Call {
+    Product(Product),
+    Other(Step),
+}
+
+/// Layers that are computed as one convolution, in the order in which their outputs lie in memory.
+struct Product {
+    layers: Vec<LayerId>,
+    x: Place,
+    y: Vec<Place>,
+    /// All of them together.
+    whole: Layer,
+}
+
 impl Lowering<'_> {
     /// All steps, in order.
     pub fn steps(&self) -> Result<Vec<Step>, EngineError> {
-        let mut steps = Vec::new();
+        let calls = self.calls()?;
+        let layers: Vec<Layer> = calls.iter().filter_map(Call::convolution).collect();
+        let mut algorithms = self.algorithms.choose(&layers).into_iter();
+        // Where tensors that are still in their file are read to, one after the other.
+        let mut rooms = Vec::new();
+        let pack = |call| match call {
+            Call::Product(product) => {
+                let algorithm = algorithms.next().expect("one for each convolution");
+                self.packed(product, algorithm, &mut rooms)
+            }
+            Call::Other(step) => Ok(step),
+        };
+        calls.into_iter().map(pack).collect()
+    }
+
+    fn calls(&self) -> Result<Vec<Call>, ModelError> {
+        let mut calls = Vec::new();
         let mut done = Vec::new();
         let needed: Vec<LayerId> = self.placement.needed().collect();
         for &id in &needed {
@@ -75,32 +108,36 @@ impl Lowering<'_> {
                     |layers| layers.iter().copied().filter(|id| needed.contains(id)).collect(),
                 );
                 done.extend(&layers);
-                steps.extend(self.step(layers, input)?);
+                calls.extend(self.call(layers, input)?);
             }
             for copy in self.placement.copies(id) {
                 let (x, y) = (self.placement.of(copy.from).clone(), vec![copy.to.clone()]);
-                steps.push(Step { kernel: Kernel::Copy, layers: vec![id], x, y });
+                calls.push(Call::Other(Step { kernel: Kernel::Copy, layers: vec![id], x, y }));
             }
         }
-        Ok(steps)
+        Ok(calls)
     }
 
     /// `None` for layers that are nothing but places: input and concatenation.
-    fn step(&self, layers: Vec<LayerId>, input: LayerId) -> Result<Option<Step>, EngineError> {
+    fn call(&self, layers: Vec<LayerId>, input: LayerId) -> Result<Option<Call>, ModelError> {
         let x = self.placement.of(input).clone();
         let id = layers[0];
         let op = &self.fused.graph.layers[id].op;
-        let y = || vec![self.placement.of(id).clone()];
         let kernel = match op {
             Op::Input | Op::Concat | Op::Dropout { .. } => return Ok(None),
-            Op::Conv(_) | Op::Linear(_) => return self.filter(layers, input, x).map(Some),
+            Op::Conv(_) | Op::Linear(_) => {
+                return Ok(Some(Call::Product(self.product(layers, input, x))));
+            }
             Op::MaxPool(windows) => Kernel::MaxPool(steps::windows(windows)),
             Op::AvgPool(windows) => Kernel::AvgPool {
                 windows: steps::windows(windows),
                 end: self.fused.ends.get(&id).map(End::per_lane),
             },
             Op::Depthwise { multiplier, window, .. } => Kernel::Depthwise {
-                weights: self.depthwise_weights(id),
+                weights: self
+                    .weights
+                    .values(self.places[&(id, Role::Weight)], &mut Vec::new())?
+                    .to_vec(),
                 inputs: x.channels.clone(),
                 multiplier: *multiplier,
                 geometry: steps::geometry(window),
@@ -109,31 +146,17 @@ impl Lowering<'_> {
                 Kernel::Lrn(Lrn { size, alpha, beta, k })
             }
         };
-        Ok(Some(Step { kernel, layers, x, y: y() }))
+        let y = vec![self.placement.of(id).clone()];
+        Ok(Some(Call::Other(Step { kernel, layers, x, y })))
     }
 
-    fn depthwise_weights(&self, id: LayerId) -> Vec<f32> {
-        let mut tensors = self.weights.tensors().iter();
-        let found = tensors
-            .find(|tensor| tensor.parameter.layer == id && tensor.parameter.role == Role::Weight);
-        found.expect("a depthwise layer has weights").values.clone()
-    }
-
-    /// One product for all the layers, in the order in which their outputs lie in memory.
-    fn filter(
-        &self,
-        mut layers: Vec<LayerId>,
-        input: LayerId,
-        x: Place,
-    ) -> Result<Step, EngineError> {
-        let Fused { graph, filters: folded, ends } = self.fused;
+    fn product(&self, mut layers: Vec<LayerId>, input: LayerId, x: Place) -> Product {
         let key = |&id: &LayerId| {
             let place = self.placement.of(id);
             (place.buffer, place.first_block)
         };
         layers.sort_by_key(key);
         let mut y: Vec<Place> = Vec::new();
-        let (mut rows, mut bias, mut floor) = (Vec::new(), Vec::new(), Vec::new());
         for &id in &layers {
             let place = self.placement.of(id);
             match y.last_mut() {
@@ -142,34 +165,59 @@ impl Lowering<'_> {
                 }
                 _ => y.push(place.clone()),
             }
-            let folded = &folded[&id];
-            let weights = &self.weights.tensors()[folded.tensor].values;
-            rows.push(Rows { weights, scale: &folded.scale });
-            let end = ends[&id].per_lane();
-            bias.extend(end.0);
-            floor.extend(end.1);
         }
+        let graph = &self.fused.graph;
         let layer = &graph.layers[layers[0]];
         let filtering = steps::filtering(&layer.op, graph.layers[input].shape)
             .expect("a convolution or a linear layer");
-        let geometry = filtering.geometry;
-        let algorithm = self.algorithms.choose(&Layer {
-            geometry,
+        let whole = Layer {
+            geometry: filtering.geometry,
             inputs: x.channels.count(),
             outputs: y.iter().map(|place| place.channels.count()).sum(),
+            blocks: y.iter().map(|place| place.channels.blocks()).sum(),
             grid: steps::grid(layer.shape),
-        });
+        };
+        Product { layers, x, y, whole }
+    }
+
+    fn packed(
+        &self,
+        product: Product,
+        algorithm: Algorithm,
+        rooms: &mut Vec<Vec<f32>>,
+    ) -> Result<Step, EngineError> {
+        let Product { layers, x, y, whole: Layer { geometry, .. } } = product;
+        let Fused { graph, filters: folded, ends } = self.fused;
+        let (mut rows, mut bias, mut floor) = (Vec::new(), Vec::new(), Vec::new());
+        rooms.resize_with(rooms.len().max(layers.len()), Vec::new);
+        for (id, room) in layers.iter().zip(rooms) {
+            let folded = &folded[id];
+            let weights = self.weights.values(folded.tensor, room)?;
+            rows.push(Rows { weights, scale: &folded.scale });
+            let end = ends[id].per_lane();
+            bias.extend(end.0);
+            floor.extend(end.1);
+        }
         // A plan is anybody's to write; what is beyond the error budget is no candidate.
         let fits = Algorithm::candidates(&geometry).contains(&algorithm);
         let targets: Vec<Channels> = y.iter().map(|place| place.channels.clone()).collect();
         let mut filters = Filters::with_algorithm(&targets, &x.channels, &geometry, algorithm)
             .filter(|_| fits)
             .ok_or_else(|| EngineError::Algorithm {
-                layer: layer.name.clone(),
+                layer: graph.layers[layers[0]].name.clone(),
                 algorithm: algorithm.to_string(),
             })?;
         filters.pack_rows(self.cpu, &rows);
         let filters = Box::new(filters);
         Ok(Step { kernel: Kernel::Conv { filters, geometry, bias, floor }, layers, x, y })
+    }
+}
+
+impl Call {
+    fn convolution(&self) -> Option<Layer> {
+        match self {
+            Call::Product(product) => Some(product.whole),
+            Call::Other(_) => None,
+        }
     }
 }

@@ -414,8 +414,13 @@ fn filters_forward(
     geometry: &Geometry,
     grid: (usize, usize),
 ) -> Filters {
-    let layer =
-        Layer { geometry: *geometry, inputs: inputs.count(), outputs: outputs.count(), grid };
+    let layer = Layer {
+        geometry: *geometry,
+        inputs: inputs.count(),
+        outputs: outputs.count(),
+        blocks: outputs.blocks(),
+        grid,
+    };
     Filters::with_algorithm(std::slice::from_ref(outputs), inputs, geometry, cheapest(&layer))
         .expect("a candidate applies")
 }
@@ -428,7 +433,13 @@ fn filters_backward(
     geometry: &Geometry,
     grid: (usize, usize),
 ) -> Filters {
-    let layer = Layer { geometry: *geometry, inputs: outputs, outputs: inputs.count(), grid };
+    let layer = Layer {
+        geometry: *geometry,
+        inputs: outputs,
+        outputs: inputs.count(),
+        blocks: inputs.blocks(),
+        grid,
+    };
     Filters::backward_with(outputs, inputs, geometry, cheapest(&layer))
         .unwrap_or_else(|| Filters::backward(outputs, inputs, geometry))
 }
