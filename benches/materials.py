@@ -1,5 +1,6 @@
 """What all engines compute: a network with weights as a model file and as ONNX, and pictures."""
 
+import json
 import os
 import subprocess
 import sys
@@ -38,6 +39,11 @@ class Materials:
         formula.pictures(count, side).tofile(path)
         return path
 
+    def preprocessing(self) -> dict:
+        """What makes a picture the network's input, as the model file says."""
+        (text,) = (p.value for p in onnx.load(self.onnx).metadata_props if p.key == "inception.preprocessing")
+        return json.loads(text)
+
     def photograph(self) -> Path:
         """A picture file of about the size that cameras' pictures have on the web."""
         from PIL import Image
@@ -48,8 +54,14 @@ class Materials:
         return path
 
 
+def build(*targets: tuple[str, str, str]) -> None:
+    """Builds parts of our side: a package each, `--bin` or `--example`, and its name."""
+    for package, kind, name in targets:
+        _run("cargo", "build", "--quiet", "--release", "--package", package, kind, name)
+
+
 def prepare(network: str) -> Materials:
-    """Materials for a built-in network with random weights, or for a model file.
+    """Materials for a built-in network with random weights, or for a model file; `inception` has to be built.
 
     Files that are there already are used again; who deletes `target/benches` gets new ones."""
     FOLDER.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from materials import DIALECTS, ROOT, TARGET, Materials, prepare
+from materials import DIALECTS, ROOT, TARGET, Materials, build, prepare
 
 OURS = "inception"
 OWN = {OURS: [], "inception-lean": ["--lean"]}
@@ -318,14 +318,6 @@ def settings(options: argparse.Namespace) -> list[tuple[int, int]]:
     return [(batch, threads) for threads in options.threads or [2] for batch in options.batch or [1, 8, 32]]
 
 
-def build() -> None:
-    """Our side of the comparison."""
-    example = ["--package", "inception-engine", "--example", EXAMPLE.name]
-    binary = ["--package", "inception", "--bin", BINARY.name]
-    for target in (example, binary):
-        subprocess.run(["cargo", "build", "--quiet", "--release", *target], cwd=ROOT, check=True)
-
-
 def runs(options: argparse.Namespace) -> Iterator[dict]:
     """Measures and prints; gives what the report keeps of each setting."""
     for network in options.network:
@@ -352,7 +344,7 @@ def runs(options: argparse.Namespace) -> Iterator[dict]:
 def main() -> None:
     options = arguments()
     os.environ |= RESTRICTED.get(options.isa, {})
-    build()
+    build(("inception-engine", "--example", EXAMPLE.name), ("inception", "--bin", BINARY.name))
     report = {"versions": versions(options.engines), "isa": options.isa, "loaded": options.loaded, "runs": []}
     conditions = (f", at most {options.isa}" if options.isa else "") + (", one core busy" if options.loaded else "")
     print(", ".join(f"{package} {number}" for package, number in report["versions"].items()) + "; float32" + conditions)

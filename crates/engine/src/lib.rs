@@ -25,4 +25,4 @@ pub use inception_kernels::conv::Algorithm;
 pub use inception_kernels::{Cpu, Isa};
 pub use inference::{BATCH, Inference, StepInfo};
 pub use training::{LayerMode, NormMode, Training};
-pub use tuning::tune;
+pub use tuning::{candidate_plan, tune};

@@ -80,13 +80,17 @@ fn plans(
 ) -> Result<Vec<Plan>, EngineError> {
     let precise = Algorithms::Precise;
     let network = Inference::with_algorithms(graph, weights, Arc::clone(cpu), outputs, &precise)?;
-    let steps = || network.steps().iter().filter(|step| step.candidates.len() > 1);
-    let most = steps().map(|step| step.candidates.len()).max().unwrap_or(0);
-    let nth = |n: usize| {
-        let choice = move |step: &StepInfo| {
-            (step.layer_kind.clone(), step.candidates[n.min(step.candidates.len() - 1)])
-        };
-        steps().map(choice).collect()
+    let most = network.steps().iter().map(|step| step.candidates.len()).max().unwrap_or(0);
+    Ok((0..most).map(|n| candidate_plan(network.steps(), n)).collect())
+}
+
+/// The plan that computes every layer of these steps by its candidate number `n`, by its last
+/// where it has fewer: 0 is direct everywhere, `usize::MAX` the largest tiles that the
+/// [error budget](Algorithm::ERROR_BUDGET) allows. Layers without a choice are not in it.
+pub fn candidate_plan(steps: &[StepInfo], n: usize) -> Plan {
+    let choosing = steps.iter().filter(|step| step.candidates.len() > 1);
+    let choice = |step: &StepInfo| {
+        (step.layer_kind.clone(), step.candidates[n.min(step.candidates.len() - 1)])
     };
-    Ok((0..most).map(nth).collect())
+    choosing.map(choice).collect()
 }

@@ -6,7 +6,7 @@ mod formula;
 use std::sync::Arc;
 
 use inception_engine::reference::{Mode, Reference};
-use inception_engine::{Algorithm, Algorithms, Cpu, Inference, Plan, StepInfo};
+use inception_engine::{Algorithm, Algorithms, Cpu, Inference, StepInfo, candidate_plan};
 use inception_kernels::reference::Tensor;
 use inception_net::graph::Op;
 use inception_net::zoo::{self, Dialect, Options};
@@ -49,12 +49,8 @@ fn inception_v3_keeps_to_the_error_budget() {
             .unwrap()
     };
     let precise = plan(Algorithms::Precise);
-    let boldest: Plan = precise
-        .steps()
-        .iter()
-        .filter_map(|step| Some((step.layer_kind.clone(), *step.candidates.last()?)))
-        .collect();
-    let minimal = plan(Algorithms::Planned(boldest));
+    let largest_tiles = candidate_plan(precise.steps(), usize::MAX);
+    let minimal = plan(Algorithms::Planned(largest_tiles));
     let direct = |step: &&StepInfo| step.algorithm == Some(Algorithm::Direct);
     assert_eq!(precise.steps().iter().filter(direct).count(), 67);
     assert_eq!(minimal.steps().iter().filter(direct).count(), 0);
