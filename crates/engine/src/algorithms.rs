@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use inception_kernels::LANES;
-use inception_kernels::conv::{Algorithm, Geometry};
+use inception_kernels::conv::{Algorithm, Geometry, Work};
 
 use crate::lean;
 
@@ -109,8 +109,9 @@ impl Layer {
     /// Estimated time, in multiply–adds of a block's vector.
     pub fn cost(&self, algorithm: Algorithm, pictures: f64) -> f64 {
         let Some(work) = algorithm.work(&self.geometry, self.grid) else { return f64::INFINITY };
-        let (inputs, outputs) = (self.inputs as f64, self.outputs.div_ceil(LANES) as f64);
-        let products = work.products;
+        let blocks = |channels: usize| channels.div_ceil(LANES) as f64;
+        let (inputs, outputs) = (self.inputs as f64, blocks(self.outputs));
+        let Work { products, sums, weights } = work;
         let transforms = match algorithm {
             Algorithm::Direct => 0.0,
             // Along an axis of n points a transform takes about n / 2 operations a value, and moves it.
@@ -121,16 +122,13 @@ impl Layer {
                     _ => (outputs + taps.div_ceil(stride) - 1) as f64 / 2.0 + 3.0,
                 };
                 let each = along(rows, kernel.0, stride.0) + along(columns, kernel.1, stride.1);
-                products * each * (inputs / LANES as f64 + outputs)
+                each * (products * blocks(self.inputs) + sums * outputs)
             }
             // What a point takes to add up, move and store.
-            Algorithm::Strassen { levels } => {
-                let parts = f64::from(levels).exp2();
-                products * parts * 12.0 * (inputs / LANES as f64 + outputs)
-            }
+            Algorithm::Strassen { .. } => 12.0 * sums * (blocks(self.inputs) + outputs),
         };
         let arithmetic = pictures * (products * inputs * outputs + transforms);
-        let streaming = work.weights * inputs * outputs * STREAM;
+        let streaming = weights * inputs * outputs * STREAM;
         arithmetic.max(streaming) + 0.7 * arithmetic.min(streaming)
     }
 }

@@ -31,10 +31,10 @@ use filters::{Direction, Packing};
 use minimal::{Minimal, Tiles};
 use phase::{Phase, axis_phases};
 use product::{Product, Walk};
-use strassen::{Pixels, Strassen};
-use target::Targets;
 use std::fmt;
 use std::str::FromStr;
+use strassen::{Pixels, Strassen};
+use target::Targets;
 use thiserror::Error;
 
 /// Where a convolution's filters are applied. The output's size is the output view's.
@@ -122,20 +122,26 @@ impl Algorithm {
     pub fn work(&self, geometry: &Geometry, (height, width): (usize, usize)) -> Option<Work> {
         let taps = geometry.kernel.0 * geometry.kernel.1;
         Some(match self.packing(geometry)? {
-            Packing::Direct => Work { products: (height * width * taps) as f64, weights: taps as f64 },
+            Packing::Direct => Work {
+                products: (height * width * taps) as f64,
+                sums: (height * width) as f64,
+                weights: taps as f64,
+            },
             Packing::Minimal(minimal) => {
                 let tile = minimal.tile();
                 let tiles = height.div_ceil(tile.0) * width.div_ceil(tile.1);
                 Work {
-                    products: (tiles * minimal.points()) as f64,
-                    weights: minimal.matrices() as f64,
+                    products: (tiles * minimal.points() * minimal.folds()) as f64,
+                    sums: (tiles * minimal.points()) as f64,
+                    weights: (minimal.matrices() * minimal.folds()) as f64,
                 }
             }
             Packing::Strassen(strassen) => {
                 // Each point has one in so many of the pairs of channels.
                 let pairs = strassen.points() as f64 / (strassen.parts() * strassen.parts()) as f64;
                 let tiles = (height * width).div_ceil(strassen.parts());
-                Work { products: tiles as f64 * pairs, weights: pairs }
+                let sums = (tiles * strassen.points()) as f64 / strassen.parts() as f64;
+                Work { products: tiles as f64 * pairs, sums, weights: pairs }
             }
         })
     }
@@ -179,6 +185,9 @@ impl Algorithm {
 pub struct Work {
     /// Multiplications for a picture.
     pub products: f64,
+    /// Sums of them that a picture's outputs are made of, for each output channel: as many as
+    /// points, where there are points.
+    pub sums: f64,
     /// Packed weights.
     pub weights: f64,
 }
@@ -217,7 +226,9 @@ impl FromStr for Algorithm {
 
 /// Text that names no [`Algorithm`].
 #[derive(Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is no algorithm; expected `direct`, a tile's outputs as in `F(6×6)`, `Strassen` or `Strassen²`")]
+#[error(
+    "{0:?} is no algorithm; expected `direct`, a tile's outputs as in `F(6×6)`, `Strassen` or `Strassen²`"
+)]
 pub struct AlgorithmError(String);
 
 /// y = epilogue(convolution of x), for filters made by [`Filters::forward`] or

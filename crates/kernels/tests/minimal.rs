@@ -99,6 +99,23 @@ fn case() -> impl Strategy<Value = Case> {
     )
 }
 
+/// At stride 2.
+fn strided_case() -> impl Strategy<Value = Case> {
+    let shape = (1..=3usize, channels(), 1..=70usize, (1..=15usize, 1..=15usize));
+    let kernel = prop_oneof![Just(3usize), Just(5), Just(7)];
+    (kernel, 0..=3usize, 1..=3usize, shape, place(), place()).prop_map(
+        |(kernel, padding, tile, (pictures, inputs, outputs, output), x, y)| {
+            let padding = padding.min(kernel / 2);
+            let geometry =
+                Geometry { kernel: (kernel, kernel), stride: (2, 2), padding: (padding, padding) };
+            let algorithm = Algorithm::Minimal { rows: 2 * tile, columns: 2 * tile };
+            let least = |output: usize| output.max(padding);
+            let output = (least(output.0), least(output.1));
+            Case { geometry, algorithm, pictures, inputs, outputs, output, x, y }
+        },
+    )
+}
+
 /// 1×1 filters, several targets' worth of outputs.
 fn product_case() -> impl Strategy<Value = Case> {
     let shape = (1..=3usize, channels(), 1..=210usize, (1..=12usize, 1..=12usize));
@@ -119,7 +136,7 @@ proptest! {
 
     #[test]
     fn forward(
-        case in prop_oneof![case(), product_case()],
+        case in prop_oneof![case(), strided_case(), product_case()],
         bias in any::<bool>(),
         relu in any::<bool>(),
     ) {
@@ -174,7 +191,8 @@ proptest! {
 #[test]
 fn batches_do_not_matter() {
     type Row = ((usize, usize), usize, (usize, usize), usize);
-    let rows: [Row; 6] = [
+    let rows: [Row; 7] = [
+        ((7, 7), 2, (4, 4), 35),
         ((1, 1), 1, (0, 2), 17),
         ((3, 3), 1, (6, 6), 35),
         ((3, 3), 2, (6, 6), 35),
@@ -230,7 +248,8 @@ fn candidates() {
     assert_eq!(names(geometry((3, 3), 2)), "direct F(2×2) F(4×4) F(6×6)");
     assert_eq!(names(geometry((1, 1), 1)), "direct Strassen Strassen²");
     assert_eq!(names(geometry((1, 1), 2)), "direct");
-    assert_eq!(names(geometry((7, 7), 2)), "direct");
+    assert_eq!(names(geometry((5, 5), 2)), "direct F(2×2) F(4×4) F(6×6)");
+    assert_eq!(names(geometry((7, 7), 2)), "direct F(2×2) F(4×4)");
 }
 
 #[test]
@@ -273,7 +292,9 @@ fn the_error_budget_holds() {
         ("balanced", |channel, _| 10f64.powi((channel / 16 % 7) as i32 - 3)),
         ("tiny", |channel, _| if channel == 0 { 1e-20 } else { 1e-15 }),
     ];
-    let rows: [((usize, usize), usize, usize, usize); 7] = [
+    let rows: [((usize, usize), usize, usize, usize); 9] = [
+        ((7, 7), 2, 3, 112),
+        ((5, 5), 2, 32, 35),
         ((1, 1), 1, 768, 17),
         ((3, 3), 1, 96, 35),
         ((3, 3), 2, 288, 35),

@@ -79,6 +79,14 @@ impl Packing {
         }
     }
 
+    /// How often the source is read, each time other pixels.
+    fn folds(&self) -> usize {
+        match self {
+            Packing::Direct | Packing::Strassen(_) => 1,
+            Packing::Minimal(minimal) => minimal.folds(),
+        }
+    }
+
     /// Blocks of the source, and of the targets, that are mixed into one.
     fn parts(&self) -> usize {
         match self {
@@ -158,7 +166,10 @@ impl Filters {
         let parts = packing.parts();
         // A block that is mixed with others is whole: its spare lanes are zeros.
         let lanes: Vec<u8> = match parts {
-            1 => source.per_block().map(|n| n as u8).collect(),
+            1 => {
+                let lanes: Vec<u8> = source.per_block().map(|n| n as u8).collect();
+                lanes.repeat(packing.folds())
+            }
             _ => vec![LANES as u8; source.blocks().div_ceil(parts)],
         };
         let mut filters = Filters {
@@ -321,7 +332,7 @@ impl Filters {
         cpu.for_each(self.groups.len() * sources, |task| {
             let (group, source) = (&self.groups[task / sources], task % sources);
             let width = group.len() * LANES;
-            let stream = group.start * LANES * sources * matrices;
+            let stream = group.start * LANES * self.sources() * matrices;
             for (i, channels) in self.target_channels(group).enumerate() {
                 let mut filters = vec![[0.0; LANES]; taps];
                 let (rows, channels) = piece(rows, channels, taps * sources);
@@ -338,8 +349,9 @@ impl Filters {
                         filters[tap][lane] = scale * f64::from(weight);
                     }
                 }
-                transform.apply(cpu, &filters, |matrix, values| {
-                    let to = stream + (matrix * sources + source) * width + i * LANES;
+                transform.apply(cpu, &filters, |fold, matrix, values| {
+                    let source = matrix * self.sources() + fold * sources + source;
+                    let to = stream + source * width + i * LANES;
                     // SAFETY: each task has its own source's place in its own group's stream.
                     unsafe { data.slice(to, LANES) }.copy_from_slice(&values);
                 });
@@ -401,7 +413,9 @@ impl Filters {
 
     /// Where the stream of a phase and of the group that starts at target block `block` begins.
     pub(super) fn stream(&self, phase: &Phase, block: usize) -> usize {
-        (self.target_blocks() * phase.taps_before + block * phase.taps()) * self.source.count() * LANES
+        (self.target_blocks() * phase.taps_before + block * phase.taps())
+            * self.source.count()
+            * LANES
     }
 
     /// The packed weights. Panics where they are not for this direction, kernel, stride and

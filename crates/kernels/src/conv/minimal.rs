@@ -6,9 +6,11 @@
 //! a microkernel like direct convolution's, and the sums are transformed back, with bias and
 //! ReLU. An axis along which the filter has one tap is not transformed.
 //!
-//! At stride 2 a filter of 3×3 taps is four filters ([`Part`]), of its even and its odd rows and
-//! columns, on the input's pixels likewise: the polyphase form. The odd ones have a single tap
-//! along that axis, so that all points along it share their weights.
+//! At stride 2 a filter is four filters ([`Part`]), of its even and its odd rows and columns, on
+//! the input's pixels likewise: the polyphase form. Of 3×3 taps the odd ones have a single tap
+//! along that axis, so that all points along it share their weights. Of 5×5 and 7×7 taps the odd
+//! ones have one tap less than the even ones; taken as many, all four have the same points, whose
+//! sums are one sum, as if the parts were further channels: they are *folded*.
 //!
 //! Here is what is computed, in [`tiles`] where.
 
@@ -34,6 +36,8 @@ pub(super) struct Minimal {
     stride: (usize, usize),
     /// One at stride 1; at stride 2 even and odd taps down, each with even and odd taps across.
     parts: Vec<Part>,
+    /// Whether all parts have the same points.
+    folded: bool,
 }
 
 /// A filter of stride 1 over some of the taps.
@@ -68,21 +72,24 @@ impl Part {
 
 impl Minimal {
     /// The algorithm with tiles of `tile` outputs (down, across) for such filters, if there is
-    /// one: for stride 1, and for 3×3 at stride 2.
+    /// one: for stride 1, and for 3×3, 5×5 and 7×7 at stride 2.
     pub fn new(tile: (usize, usize), geometry: &Geometry) -> Option<Self> {
         let Geometry { kernel, stride, .. } = *geometry;
         let fits = |outputs: usize, taps: usize| taps > 1 || outputs == 1;
         let starts = match stride {
             (1, 1) if kernel != (1, 1) && fits(tile.0, kernel.0) && fits(tile.1, kernel.1) => 1,
-            (2, 2) if kernel == (3, 3) => 2,
+            (2, 2) if matches!(kernel, (3, 3) | (5, 5) | (7, 7)) => 2,
             _ => return None,
         };
-        let mut minimal = Self { tile, kernel, stride, parts: Vec::new() };
+        let folded = starts == 2 && kernel != (3, 3);
+        let mut minimal = Self { tile, kernel, stride, parts: Vec::new(), folded };
         for from in (0..starts).flat_map(|row| (0..starts).map(move |column| (row, column))) {
             let line = |outputs: usize, taps: usize, from: usize| {
+                let from = if folded { 0 } else { from };
                 ToomCook::new(outputs, (taps - from).div_ceil(starts)).map(Line::new)
             };
-            let (point, matrix) = (minimal.points(), minimal.matrices());
+            let (point, matrix) =
+                if folded { (0, 0) } else { (minimal.points(), minimal.matrices()) };
             let rows = line(tile.0, kernel.0, from.0)?;
             let columns = line(tile.1, kernel.1, from.1)?;
             minimal.parts.push(Part { rows, columns, from, point, matrix });
@@ -90,12 +97,22 @@ impl Minimal {
         Some(minimal)
     }
 
-    /// Products of a tile, per pair of channels.
+    /// Parts that are folded into one.
+    pub fn folds(&self) -> usize {
+        if self.folded { self.parts.len() } else { 1 }
+    }
+
+    /// The parts that have sums of their own.
+    fn sums(&self) -> &[Part] {
+        &self.parts[..self.parts.len() / self.folds()]
+    }
+
+    /// Products of a tile, per pair of channels and fold.
     pub fn points(&self) -> usize {
         self.parts.last().map_or(0, |part| part.point + part.points().0 * part.points().1)
     }
 
-    /// Weights per pair of channels.
+    /// Weights per pair of channels and fold.
     pub fn matrices(&self) -> usize {
         self.parts.last().map_or(0, |part| part.matrix + part.matrices())
     }
@@ -107,7 +124,7 @@ impl Minimal {
 
     /// The products of matrices, in the order in which the weights are packed.
     fn steps(&self) -> impl Iterator<Item = Step> + '_ {
-        self.parts.iter().flat_map(|part| {
+        self.sums().iter().flat_map(|part| {
             let (down, across) = part.points();
             // Along an axis of one tap the matrix is the same, so that one goes innermost.
             let turned = part.rows.exact.is_identity();
@@ -125,14 +142,18 @@ impl Minimal {
     /// The first point of the polyphase form's last part, whose sums are not transformed and
     /// carry the bias; past the end in other forms.
     fn plain(&self) -> usize {
-        let last = self.parts.last().filter(|_| self.parts.len() > 1);
+        let last = self.sums().last().filter(|_| self.sums().len() > 1);
         last.map_or(usize::MAX, |part| part.point)
     }
 
     /// Pixels of a tile's inputs: down, across.
     fn window(&self) -> (usize, usize) {
-        let along = |tile, stride, kernel| (tile - 1) * stride + kernel;
         let Self { tile, kernel, stride, .. } = self;
+        if let (true, [part, ..]) = (self.folded, &self.parts[..]) {
+            let points = part.points();
+            return (points.0 * stride.0, points.1 * stride.1);
+        }
+        let along = |tile, stride, kernel| (tile - 1) * stride + kernel;
         (along(tile.0, stride.0, kernel.0), along(tile.1, stride.1, kernel.1))
     }
 
@@ -165,16 +186,18 @@ pub(super) struct FilterTransform<'a> {
 
 impl FilterTransform<'_> {
     /// Transforms the filters of sixteen outputs, `[row][column][output]`; gives the values of
-    /// each matrix.
+    /// each fold and matrix.
     pub fn apply(
         &self,
         cpu: &Cpu,
         filters: &[[f64; LANES]],
-        mut matrix: impl FnMut(usize, [f32; LANES]),
+        mut matrix: impl FnMut(usize, usize, [f32; LANES]),
     ) {
         let Minimal { kernel, stride, parts, .. } = self.minimal;
-        let mut line = vec![[0.0; LANES]; kernel.1];
-        for (part, (rows, columns)) in parts.iter().zip(&self.axes) {
+        for (number, (part, (rows, columns))) in parts.iter().zip(&self.axes).enumerate() {
+            let fold = if self.minimal.folded { number } else { 0 };
+            // A part may have fewer taps than its line.
+            let mut line = vec![[0.0; LANES]; kernel.1];
             for (i, row) in rows.iter().enumerate() {
                 // Along each column of taps that is the part's; then along the row of results.
                 let taps = (part.from.1..kernel.1).step_by(stride.1);
@@ -186,7 +209,7 @@ impl FilterTransform<'_> {
                 for (j, column) in columns.iter().enumerate() {
                     // SAFETY: `cpu` has its instruction set; nothing else is asked.
                     let sums = unsafe { dot(cpu, column, &line, 1) };
-                    matrix(part.matrix_of(i, j), sums.map(|sum| sum as f32));
+                    matrix(fold, part.matrix_of(i, j), sums.map(|sum| sum as f32));
                 }
             }
         }

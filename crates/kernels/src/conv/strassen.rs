@@ -89,18 +89,16 @@ impl Strassen {
     }
 
     /// The weights of each point for one block of outputs of `weights`, `[channels][outputs]` parts.
-    pub fn transform(
-        &self,
-        weights: &[[f64; LANES]],
-        mut matrix: impl FnMut(usize, [f32; LANES]),
-    ) {
+    pub fn transform(&self, weights: &[[f64; LANES]], mut matrix: impl FnMut(usize, [f32; LANES])) {
         let parts = self.parts();
         for point in 0..self.points() {
             let mut sums = [0.0; LANES];
             for (i, values) in weights.iter().enumerate() {
                 let coefficient = self.coefficient(point, (i / parts, i % parts));
                 if coefficient != 0.0 {
-                    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += coefficient * value);
+                    sums.iter_mut()
+                        .zip(values)
+                        .for_each(|(sum, value)| *sum += coefficient * value);
                 }
             }
             matrix(point, sums.map(|sum| sum as f32));
@@ -132,7 +130,8 @@ impl Balance {
     /// of channels that are in such lanes of the inputs.
     pub fn new(rows: &[Option<(&[f32], f64)>], lanes: &[usize], inputs: usize) -> Self {
         let mut largest = vec![0f32; lanes.len()];
-        let mut balance = Self { inputs: Buffer::zeroed(inputs), outputs: Buffer::zeroed(rows.len()) };
+        let mut balance =
+            Self { inputs: Buffer::zeroed(inputs), outputs: Buffer::zeroed(rows.len()) };
         for (output, row) in balance.outputs.iter_mut().zip(rows) {
             // A spare lane's sums are no exact zeros; its scale is.
             let Some((row, factor)) = row else { continue };

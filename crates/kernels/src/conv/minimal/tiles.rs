@@ -89,11 +89,13 @@ impl<'a> Tiles<'a> {
         window.0 * window.1 * LANES
     }
 
-    fn transform(&self, memory: &Memory) -> Transform<'_> {
+    /// For the memory of so many tiles.
+    fn transform(&self, memory: &Memory, tiles: usize) -> Transform<'_> {
         let Self { minimal, kernels, .. } = self;
         let Memory { inputs_point, sums_point, room, .. } = *memory;
         let half = room.wrapping_add(self.patch());
-        Transform { minimal, kernels, inputs_point, sums_point, half }
+        let fold = self.x.blocks * tiles * LANES;
+        Transform { minimal, kernels, inputs_point, sums_point, fold, half }
     }
 }
 
@@ -124,7 +126,7 @@ impl Scheme for Tiles<'_> {
     }
 
     unsafe fn inputs(&self, memory: &Memory, tiles: Range<usize>) {
-        let (transform, size) = (self.transform(memory), self.minimal.window());
+        let (transform, size) = (self.transform(memory, tiles.len()), self.minimal.window());
         let (step, block_stride) = (self.x.layout.row_stride(), self.x.layout.block_stride());
         for (i, tile) in tiles.clone().enumerate() {
             let (first, readable) = self.window(tile);
@@ -153,7 +155,7 @@ impl Scheme for Tiles<'_> {
         blocks: &Range<usize>,
         tiles: Range<usize>,
     ) {
-        let transform = self.transform(memory);
+        let transform = self.transform(memory, tiles.len());
         for (number, block) in blocks.clone().enumerate() {
             let (bias, floor) = self.ends.of(&(block..block + 1));
             let (Target { data, layout, .. }, block) = targets.of(block);

@@ -12,6 +12,8 @@ pub(super) struct Transform<'a> {
     /// From one point of a tile to the next, among the inputs and among the sums.
     pub inputs_point: usize,
     pub sums_point: usize,
+    /// From one folded part of a tile's inputs to the next.
+    pub fold: usize,
     /// Room for [`Transform::room`] values, as long as the task runs.
     pub half: *mut f32,
 }
@@ -28,7 +30,8 @@ impl Transform<'_> {
     /// The window is readable, the points writable.
     pub unsafe fn input(&self, x: Lines<*const f32>, y: *mut f32) {
         let stride = self.minimal.stride;
-        for part in &self.minimal.parts {
+        let fold = if self.minimal.folds() > 1 { self.fold } else { 0 };
+        for (number, part) in self.minimal.parts.iter().enumerate() {
             // SAFETY: the caller's promise.
             unsafe {
                 let x = Lines {
@@ -36,7 +39,7 @@ impl Transform<'_> {
                     step: stride.0 * x.step,
                     next: stride.1 * x.next,
                 };
-                self.part_input(part, x, y.add(part.point * self.inputs_point));
+                self.part_input(part, x, y.add(part.point * self.inputs_point + number * fold));
             }
         }
     }
@@ -82,7 +85,7 @@ impl Transform<'_> {
     ) {
         // SAFETY: the caller's promise.
         unsafe {
-            match &self.minimal.parts[..] {
+            match self.minimal.sums() {
                 [part] => self.part_output(part, sums, y, exist, end),
                 parts => self.polyphase_output(parts, sums, y, exist, end),
             }
