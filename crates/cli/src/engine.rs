@@ -16,8 +16,8 @@ use crate::output;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Machine")]
 pub struct EngineOptions {
-    /// Computes every convolution directly, without minimal filtering: slower, and closer by one
-    /// or two digits in the sixth place to exact arithmetic
+    /// Computes every convolution directly, without minimal filtering and Strassen's product:
+    /// slower, and closer by one or two digits in the sixth place to exact arithmetic
     #[arg(long)]
     precise: bool,
     /// For those who have little memory: chooses convolutions' algorithms so that the weights, as

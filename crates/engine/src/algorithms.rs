@@ -37,8 +37,9 @@ pub(crate) struct Layer {
     /// Channels.
     pub inputs: usize,
     pub outputs: usize,
-    /// Blocks that the output's channels take.
-    pub blocks: usize,
+    /// Blocks that the channels take.
+    pub input_blocks: usize,
+    pub output_blocks: usize,
     /// The output's height and width.
     pub grid: (usize, usize),
 }
@@ -100,17 +101,17 @@ impl Layer {
         };
         let inputs = match parts {
             1 => self.inputs,
-            _ => self.inputs.next_multiple_of(parts * LANES),
+            _ => self.input_blocks.next_multiple_of(parts) * LANES,
         };
-        let pairs = inputs * self.blocks.next_multiple_of(parts) * LANES;
+        let pairs = inputs * self.output_blocks.next_multiple_of(parts) * LANES;
         (weights * pairs as f64) as usize * size_of::<f32>()
     }
 
     /// Estimated time, in multiply–adds of a block's vector.
     pub fn cost(&self, algorithm: Algorithm, pictures: f64) -> f64 {
         let Some(work) = algorithm.work(&self.geometry, self.grid) else { return f64::INFINITY };
-        let blocks = |channels: usize| channels.div_ceil(LANES) as f64;
-        let (inputs, outputs) = (self.inputs as f64, blocks(self.outputs));
+        let inputs = self.inputs as f64;
+        let (input_blocks, outputs) = (self.input_blocks as f64, self.output_blocks as f64);
         let Work { products, sums, weights } = work;
         let transforms = match algorithm {
             Algorithm::Direct => 0.0,
@@ -122,10 +123,10 @@ impl Layer {
                     _ => (outputs + taps.div_ceil(stride) - 1) as f64 / 2.0 + 3.0,
                 };
                 let each = along(rows, kernel.0, stride.0) + along(columns, kernel.1, stride.1);
-                each * (products * blocks(self.inputs) + sums * outputs)
+                each * (products * input_blocks + sums * outputs)
             }
             // What a point takes to add up, move and store.
-            Algorithm::Strassen { .. } => 12.0 * sums * (blocks(self.inputs) + outputs),
+            Algorithm::Strassen { .. } => 12.0 * sums * (input_blocks + outputs),
         };
         let arithmetic = pictures * (products * inputs * outputs + transforms);
         let streaming = weights * inputs * outputs * STREAM;

@@ -14,7 +14,7 @@ use super::explain_plan::{megabytes, short};
 use crate::engine::EngineOptions;
 use crate::options::{MachineOptions, NetworkOptions};
 use crate::progress::Progress;
-use crate::text::{Align, Table};
+use crate::text::{Align, Table, count};
 use crate::{engine, network, output};
 
 /// Times a network's inference, whole and layer by layer
@@ -98,11 +98,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             serde_json::to_string_pretty(&value)? + "\n"
         }
         false => format!(
-            "{} at {}×{}, batch {batch}, {} threads, {}; algorithms {}\n\n{}\n{}",
+            "{} at {}×{}, batch {batch}, {}, {}; algorithms {}\n\n{}\n{}",
             net.name,
             net.input.height,
             net.input.width,
-            cpu.threads(),
+            count(cpu.threads() as u64, "thread"),
             cpu.isa(),
             choice.origin,
             table(&measured, inference.steps(), batch),

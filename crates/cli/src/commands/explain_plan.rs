@@ -38,13 +38,14 @@ Examples:
   inception explain-plan inception-v3 --lean
   inception explain-plan mine.toml --plan plan.json
 
-F(6×6) is minimal filtering (Winograd, Toom–Cook) in tiles of 6×6 outputs; `done` is the share of
-the definition's multiply-adds that is left, transforms not counted. Layers in one line are one
+F(6×6) is minimal filtering (Winograd, Toom–Cook) in tiles of 6×6 outputs, Strassen his product of
+matrices cut in two once, Strassen² twice; `done` is the share of the definition's multiply-adds
+that is left, transforms not counted. Layers in one line are one
 product. The same algorithms are used for any batch and any number of threads.
 Weights are what they take as packed for the algorithm.
 
 A plan (--plan) is JSON from kinds of layers, as this table names them, to algorithms:
-  { \"3×3 64→96 @35×35\": \"F(4×4)\", \"1×7 128→128 @17×17\": \"direct\" }";
+  { \"3×3 64→96 @35×35\": \"F(4×4)\", \"1×1 768→704 @17×17\": \"Strassen²\" }";
 
 /// Prints the plan.
 pub fn run(args: &Args) -> Result<ExitCode> {

@@ -69,7 +69,8 @@ impl Step {
                 geometry: *geometry,
                 inputs: self.x.channels.count(),
                 outputs: self.y.iter().map(|place| place.channels.count()).sum(),
-                blocks: self.y.iter().map(|place| place.channels.blocks()).sum(),
+                input_blocks: self.x.channels.blocks(),
+                output_blocks: self.y.iter().map(|place| place.channels.blocks()).sum(),
                 grid,
             };
             let algorithm = filters.algorithm();

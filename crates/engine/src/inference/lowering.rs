@@ -174,7 +174,8 @@ impl Lowering<'_> {
             geometry: filtering.geometry,
             inputs: x.channels.count(),
             outputs: y.iter().map(|place| place.channels.count()).sum(),
-            blocks: y.iter().map(|place| place.channels.blocks()).sum(),
+            input_blocks: x.channels.blocks(),
+            output_blocks: y.iter().map(|place| place.channels.blocks()).sum(),
             grid: steps::grid(layer.shape),
         };
         Product { layers, x, y, whole }

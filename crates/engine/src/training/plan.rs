@@ -418,7 +418,8 @@ fn filters_forward(
         geometry: *geometry,
         inputs: inputs.count(),
         outputs: outputs.count(),
-        blocks: outputs.blocks(),
+        input_blocks: inputs.blocks(),
+        output_blocks: outputs.blocks(),
         grid,
     };
     Filters::with_algorithm(std::slice::from_ref(outputs), inputs, geometry, cheapest(&layer))
@@ -437,7 +438,8 @@ fn filters_backward(
         geometry: *geometry,
         inputs: outputs,
         outputs: inputs.count(),
-        blocks: inputs.blocks(),
+        input_blocks: outputs.div_ceil(LANES),
+        output_blocks: inputs.blocks(),
         grid,
     };
     Filters::backward_with(outputs, inputs, geometry, cheapest(&layer))

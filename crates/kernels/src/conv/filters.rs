@@ -374,7 +374,7 @@ impl Filters {
                 outputs[block * LANES + lane] = Some((weights, scale));
             }
         }
-        let balance = Balance::new(&outputs, &inputs, channels.len());
+        let balance = Balance::new(&outputs, &inputs, self.source.per_block());
         let (of_inputs, of_outputs) = (&*balance.inputs, &*balance.outputs);
         cpu.for_each(self.groups.len() * sources, |task| {
             let (group, source) = (&self.groups[task / sources], task % sources);
@@ -432,6 +432,17 @@ impl Filters {
         assert_eq!(self.kernel, geometry.kernel, "filters are made for one size of kernel");
         if direction == Direction::Backward || !matches!(self.packing, Packing::Direct) {
             assert_eq!(self.stride, geometry.stride, "filters are made for one stride");
+        }
+        let padding = geometry.padding;
+        match (direction, &self.packing) {
+            (Direction::Forward, Packing::Strassen(_)) => {
+                assert_eq!(padding, (0, 0), "filters are made for no padding");
+            }
+            (Direction::Backward, Packing::Minimal(_)) => {
+                let turned = padding.0 < self.kernel.0 && padding.1 < self.kernel.1;
+                assert!(turned, "filters are made for a padding below their size");
+            }
+            _ => {}
         }
         assert_eq!(self.isa, Some(cpu.isa()), "filters are packed for this instruction set");
         assert_eq!(self.source.blocks(), source.blocks, "filters read all blocks of the source");

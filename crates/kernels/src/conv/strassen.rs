@@ -101,17 +101,24 @@ impl Strassen {
 pub(super) struct Balance {
     /// What inputs are multiplied with, a value for each lane; their weights are divided by it.
     pub inputs: Buffer,
+    /// Channels of each block of the inputs; what its spare lanes hold is not to be mixed.
+    pub channels: Vec<u8>,
     /// What sums are multiplied with, likewise.
     pub outputs: Buffer,
 }
 
 impl Balance {
     /// For `rows`, the weights of each lane of the outputs (`None`: a spare one) and their factor,
-    /// of channels that are in such lanes of the inputs.
-    pub fn new(rows: &[Option<(&[f32], f64)>], lanes: &[usize], inputs: usize) -> Self {
+    /// of channels that are in such lanes of the inputs, so many in each block.
+    pub fn new(
+        rows: &[Option<(&[f32], f64)>],
+        lanes: &[usize],
+        channels: impl Iterator<Item = usize>,
+    ) -> Self {
+        let channels: Vec<u8> = channels.map(|count| count as u8).collect();
         let mut largest = vec![0f32; lanes.len()];
-        let mut balance =
-            Self { inputs: Buffer::zeroed(inputs), outputs: Buffer::zeroed(rows.len()) };
+        let inputs = Buffer::zeroed(channels.len() * LANES);
+        let mut balance = Self { inputs, channels, outputs: Buffer::zeroed(rows.len()) };
         for (output, row) in balance.outputs.iter_mut().zip(rows) {
             // A spare lane's sums are no exact zeros; its scale is.
             let Some((row, factor)) = row else { continue };

@@ -5,11 +5,18 @@
 
 use super::{MOST, POINTS};
 use crate::LANES;
+use crate::pointwise::split_lanes;
 use crate::simd::{Vector, kernel, prefetch_to_l2};
 use std::ops::Range;
 
 /// Each pixel of a tile in the first block, and from one block to the next.
 pub(super) type Sources = [(*const f32, usize); MOST];
+
+/// A pixel's blocks: the channels of each, and a scale for each lane.
+pub(super) struct Blocks<'a> {
+    pub channels: &'a [u8],
+    pub scale: *const f32,
+}
 
 /// Scale, bias and floor of each part of the outputs.
 pub(super) type PartEnds = [[*const f32; 3]; MOST];
@@ -39,25 +46,25 @@ fn join<V: Vector>(m: [V; POINTS]) -> [V; 4] {
     ]
 }
 
-/// Some lanes of a pixel's block, scaled; zeros where the block is missing.
+/// Some lanes of a pixel's block, scaled; zeros where the block or a lane's channel is missing.
 ///
 /// # Safety
-/// Those of `blocks` are readable, and as many blocks' scales.
+/// The blocks there are are readable.
 #[inline(always)]
 unsafe fn load<V: Vector>(
     (start, step): (*const f32, usize),
     block: usize,
-    (blocks, scale): (usize, *const f32),
+    blocks: &Blocks,
     lane: usize,
 ) -> V {
     // SAFETY: the caller's promise.
     unsafe {
-        match block < blocks {
-            true => {
-                let scale = V::load(scale.add(block * LANES + lane));
-                V::load(start.add(block * step + lane)).mul(scale)
-            }
-            false => V::splat(0.0),
+        let Some(&count) = blocks.channels.get(block) else { return V::splat(0.0) };
+        let scale = V::load(blocks.scale.add(block * LANES + lane));
+        let value = V::load(start.add(block * step + lane)).mul(scale);
+        match usize::from(count) {
+            LANES => value,
+            count => split_lanes(count, lane, value, V::splat(0.0)),
         }
     }
 }
@@ -70,7 +77,7 @@ unsafe fn load<V: Vector>(
 unsafe fn quarter<V: Vector>(
     x: &Sources,
     (pixel, block): (usize, usize),
-    blocks: (usize, *const f32),
+    blocks: &Blocks,
     lane: usize,
 ) -> [V; POINTS] {
     // SAFETY: the caller's promise.
@@ -116,9 +123,9 @@ kernel! {
     /// # Safety
     /// The blocks are readable, the points writable.
     pub(super) unsafe fn split_once<V>(
-        x: &Sources, next: &Sources, blocks: (usize, *const f32), y: Points,
+        x: &Sources, next: &Sources, blocks: &Blocks, y: Points,
     ) {
-        for (i, block) in (0..blocks.0).step_by(2).enumerate() {
+        for (i, block) in (0..blocks.channels.len()).step_by(2).enumerate() {
             ask_for(next, 2, block..block + 2);
             for lane in (0..LANES).step_by(V::LANES) {
                 // SAFETY: the caller's promise.
@@ -139,9 +146,9 @@ kernel! {
     /// # Safety
     /// The blocks are readable, the points writable.
     pub(super) unsafe fn split_twice<V>(
-        x: &Sources, next: &Sources, blocks: (usize, *const f32), y: Points,
+        x: &Sources, next: &Sources, blocks: &Blocks, y: Points,
     ) {
-        for (i, block) in (0..blocks.0).step_by(4).enumerate() {
+        for (i, block) in (0..blocks.channels.len()).step_by(4).enumerate() {
             ask_for(next, 4, block..block + 4);
             for lane in (0..LANES).step_by(V::LANES) {
                 // SAFETY: the caller's promise.

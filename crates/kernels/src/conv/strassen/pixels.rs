@@ -1,6 +1,6 @@
 //! Where the pixels lie that Strassen's product mixes.
 
-use super::kernels::{self, Points, Sources};
+use super::kernels::{self, Blocks, Points, Sources};
 use super::{Balance, MOST, Strassen};
 use crate::conv::bilinear::{Memory, Scheme, Step};
 use crate::conv::target::{Target, Targets};
@@ -108,7 +108,8 @@ impl Scheme for Pixels<'_> {
     }
 
     unsafe fn inputs(&self, memory: &Memory, tiles: Range<usize>) {
-        let blocks = (self.x.blocks, self.balance.inputs.as_ptr());
+        let Balance { inputs, channels, .. } = self.balance;
+        let blocks = Blocks { channels, scale: inputs.as_ptr() };
         let (mut x, mut place) = self.sources(self.first(tiles.start));
         for i in 0..tiles.len() {
             // One tile ahead, to be asked for; after the last there may be none.
@@ -125,8 +126,8 @@ impl Scheme for Pixels<'_> {
             // points lie in the task's memory.
             unsafe {
                 match self.strassen.levels {
-                    1 => kernels::split_once(self.cpu, &x, &next, blocks, y),
-                    _ => kernels::split_twice(self.cpu, &x, &next, blocks, y),
+                    1 => kernels::split_once(self.cpu, &x, &next, &blocks, y),
+                    _ => kernels::split_twice(self.cpu, &x, &next, &blocks, y),
                 }
             }
             (x, place) = (next, after);
