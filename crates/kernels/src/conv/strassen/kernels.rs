@@ -5,7 +5,7 @@
 
 use super::{MOST, POINTS};
 use crate::LANES;
-use crate::pointwise::split_lanes;
+use crate::pointwise::lanes::split_lanes;
 use crate::simd::{Vector, kernel, prefetch_to_l2};
 use std::ops::Range;
 
