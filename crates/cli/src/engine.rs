@@ -57,7 +57,7 @@ impl EngineOptions {
             match read(&path) {
                 Ok(plan) => {
                     let origin = format!("as planned in {}", path.display());
-                    return Ok(Choice { algorithms: Algorithms::Planned(plan), origin });
+                    return Ok(Choice { algorithms: Algorithms::Tuned(plan), origin });
                 }
                 // It only makes things faster, so nothing fails for it.
                 Err(error) => output::note(&format!(

@@ -24,6 +24,8 @@ pub enum Algorithms {
     Lean,
     /// Those of a plan; for layers that are not in it as estimated.
     Planned(Plan),
+    /// The same, but what a plan has that does not apply, or no longer, is as estimated too.
+    Tuned(Plan),
 }
 
 /// Algorithms by kind of layer, as [`StepInfo::layer_kind`](crate::StepInfo::layer_kind) names it,
@@ -52,14 +54,24 @@ impl Algorithms {
     /// Those of a network's convolutions.
     pub(crate) fn choose(&self, layers: &[Layer]) -> Vec<Algorithm> {
         let estimated = |layer: &Layer| layer.cheapest(Layer::PICTURES, |_| true);
-        let planned = |plan: &Plan, layer| {
-            plan.get(&Layer::kind(layer)).copied().unwrap_or_else(|| estimated(layer))
+        let planned = |plan: &Plan, layer: &Layer, allowed: &dyn Fn(&Algorithm) -> bool| {
+            let chosen = plan.get(&layer.kind()).copied().filter(allowed);
+            chosen.unwrap_or_else(|| estimated(layer))
         };
         match self {
             Algorithms::Precise => vec![Algorithm::Direct; layers.len()],
             Algorithms::Estimated => layers.iter().map(estimated).collect(),
             Algorithms::Lean => lean::choose(layers),
-            Algorithms::Planned(plan) => layers.iter().map(|layer| planned(plan, layer)).collect(),
+            Algorithms::Planned(plan) => {
+                layers.iter().map(|layer| planned(plan, layer, &|_| true)).collect()
+            }
+            Algorithms::Tuned(plan) => layers
+                .iter()
+                .map(|layer| {
+                    let candidates = Algorithm::candidates(&layer.geometry);
+                    planned(plan, layer, &|algorithm| candidates.contains(algorithm))
+                })
+                .collect(),
         }
     }
 }

@@ -264,6 +264,63 @@ fn impossible_tiles_do_not_exist() {
     }
 }
 
+/// A channel that overflows leaves NaN in the spare lanes beside it, which are nobody's.
+#[test]
+fn spare_lanes_are_not_mixed() {
+    let geometry = Geometry { kernel: (1, 1), stride: (1, 1), padding: (0, 0) };
+    let inputs = Channels::new(20);
+    let x = Tensor::random([1, 20, 3, 3], 1);
+    let w = Tensor::random([40, 20, 1, 1], 2);
+    let y = reference::conv::forward(&x, &w, &geometry, (3, 3));
+    let mut lanes = vec![f32::NAN; 2 * 9 * inception_kernels::LANES];
+    for index in x.indices() {
+        let [_, channel, row, column] = index;
+        let at = (channel / 16 * 9 + row * 3 + column) * 16 + channel % 16;
+        lanes[at] = x[index] as f32;
+    }
+    let layout = inception_kernels::Layout {
+        pictures: 1,
+        blocks: 2,
+        height: 3,
+        width: 3,
+        border: Default::default(),
+    };
+    for levels in 1..=2 {
+        for [cpu, _] in cpus() {
+            let targets = [Channels::new(40)];
+            let algorithm = Algorithm::Strassen { levels };
+            let filters = Filters::with_algorithm(&targets, &inputs, &geometry, algorithm);
+            let mut filters = filters.expect("a candidate applies");
+            filters.pack(&cpu, &floats(&w));
+            let mut out = Placed::unwritten(y.shape, &targets[0], common::PLAIN);
+            let view = inception_kernels::View::new(&lanes, layout);
+            let views = &mut [out.view_mut()];
+            conv::forward(&cpu, view, &filters, &geometry, Epilogue::Store, views);
+            assert!(relative_error(&out.checked(), &y) < 1e-5);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "no padding")]
+fn strassens_product_has_no_padding() {
+    let [cpu, _] = cpus().pop().unwrap();
+    let plain = Geometry { kernel: (1, 1), stride: (1, 1), padding: (0, 0) };
+    let (one, algorithm) = (Channels::new(1), Algorithm::Strassen { levels: 1 });
+    let filters = Filters::with_algorithm(&[one.clone()], &one, &plain, algorithm);
+    let mut filters = filters.expect("a candidate applies");
+    filters.pack(&cpu, &[1.0]);
+    let padded = Geometry { padding: (1, 1), ..plain };
+    let x = Placed::new(
+        &Tensor::random([1, 1, 4, 4], 1),
+        &one,
+        Place { border: padded.input_border((4, 4), (6, 6)), ..common::PLAIN },
+    );
+    let mut y = Placed::unwritten([1, 1, 6, 6], &one, common::PLAIN);
+    let views = &mut [y.view_mut()];
+    conv::forward(&cpu, x.view(), &filters, &padded, Epilogue::Store, views);
+}
+
 #[test]
 fn algorithms_are_read_back() {
     let strassen = [1, 2].map(|levels| Algorithm::Strassen { levels });

@@ -56,7 +56,7 @@ impl Bytes {
                 let mut piece = vec![0; PIECE.min(left as usize)];
                 while left > 0 {
                     let now = PIECE.min(left as usize);
-                    file.read_exact(&mut piece[..now])?;
+                    file.read_exact(&mut piece[..now]).map_err(shorter)?;
                     each(&piece[..now]);
                     left -= now as u64;
                 }
@@ -67,5 +67,13 @@ impl Bytes {
             }
         }
         Ok(())
+    }
+}
+
+/// An error at a place that the file had when it was opened.
+fn shorter(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it became shorter meanwhile"),
+        _ => error,
     }
 }
