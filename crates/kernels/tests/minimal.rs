@@ -307,7 +307,8 @@ fn strassens_product_has_no_padding() {
     let [cpu, _] = cpus().pop().unwrap();
     let plain = Geometry { kernel: (1, 1), stride: (1, 1), padding: (0, 0) };
     let (one, algorithm) = (Channels::new(1), Algorithm::Strassen { levels: 1 });
-    let filters = Filters::with_algorithm(&[one.clone()], &one, &plain, algorithm);
+    let targets = std::slice::from_ref(&one);
+    let filters = Filters::with_algorithm(targets, &one, &plain, algorithm);
     let mut filters = filters.expect("a candidate applies");
     filters.pack(&cpu, &[1.0]);
     let padded = Geometry { padding: (1, 1), ..plain };

@@ -185,14 +185,7 @@ impl<S: Scheme> Convolution<'_, S> {
         let mut panel = 0;
         for Step { point, matrix, turn, turns } in scheme.steps() {
             for part in 0..rows.parts {
-                let mut asked = outputs.part(panel);
-                while !asked.is_empty() {
-                    let (block, tile) = (asked.start / tiles.len(), asked.start % tiles.len());
-                    let count = asked.len().min(tiles.len() - tile);
-                    let tile = tiles.start + tile;
-                    scheme.ask_for_outputs(targets, group.start + block, tile..tile + count);
-                    asked.start += count;
-                }
+                self.ask_for_outputs(targets, group, &tiles, outputs.part(panel));
                 panel += 1;
                 // The next matrix, the next group's first too, comes while this one is used.
                 let ahead = Split { total: per_matrix / LANES, parts: turns * rows.parts };
@@ -217,6 +210,23 @@ impl<S: Scheme> Convolution<'_, S> {
                     });
                 }
             }
+        }
+    }
+
+    /// Asks for some of the outputs, counted by block and tile.
+    fn ask_for_outputs(
+        &self,
+        targets: &Targets,
+        group: &Range<usize>,
+        tiles: &Range<usize>,
+        mut asked: Range<usize>,
+    ) {
+        while !asked.is_empty() {
+            let (block, tile) = (asked.start / tiles.len(), asked.start % tiles.len());
+            let count = asked.len().min(tiles.len() - tile);
+            let first = tiles.start + tile;
+            self.scheme.ask_for_outputs(targets, group.start + block, first..first + count);
+            asked.start += count;
         }
     }
 }
