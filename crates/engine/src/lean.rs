@@ -37,7 +37,8 @@ fn ways(layer: &Layer) -> Vec<Way> {
         bytes: layer.bytes(algorithm),
         cost: layer.cost(algorithm, Layer::PICTURES),
     };
-    Algorithm::candidates(&layer.geometry).into_iter().map(way).collect()
+    let candidates = Algorithm::candidates(&layer.geometry).into_iter();
+    candidates.filter(|algorithm| layer.allows(algorithm)).map(way).collect()
 }
 
 /// The layer, and another way for it, that gains most time for each byte that it takes more, among

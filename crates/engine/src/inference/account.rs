@@ -72,6 +72,7 @@ impl Step {
                 input_blocks: self.x.channels.blocks(),
                 output_blocks: self.y.iter().map(|place| place.channels.blocks()).sum(),
                 grid,
+                first: false,
             };
             let algorithm = filters.algorithm();
             let pairs = (layer.inputs * layer.outputs) as f64;

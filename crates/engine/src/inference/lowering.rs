@@ -177,6 +177,7 @@ impl Lowering<'_> {
             input_blocks: x.channels.blocks(),
             output_blocks: y.iter().map(|place| place.channels.blocks()).sum(),
             grid: steps::grid(layer.shape),
+            first: matches!(graph.layers[input].op, Op::Input),
         };
         Product { layers, x, y, whole }
     }

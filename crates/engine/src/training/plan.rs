@@ -421,6 +421,7 @@ fn filters_forward(
         input_blocks: inputs.blocks(),
         output_blocks: outputs.blocks(),
         grid,
+        first: false,
     };
     Filters::with_algorithm(std::slice::from_ref(outputs), inputs, geometry, cheapest(&layer))
         .expect("a candidate applies")
@@ -441,6 +442,7 @@ fn filters_backward(
         input_blocks: outputs.div_ceil(LANES),
         output_blocks: inputs.blocks(),
         grid,
+        first: false,
     };
     Filters::backward_with(outputs, inputs, geometry, cheapest(&layer))
         .unwrap_or_else(|| Filters::backward(outputs, inputs, geometry))
