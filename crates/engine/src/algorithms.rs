@@ -57,8 +57,7 @@ impl Algorithms {
 
     /// Those of a network's convolutions.
     pub(crate) fn choose(&self, layers: &[Layer]) -> Vec<Algorithm> {
-        let estimated =
-            |layer: &Layer| layer.cheapest(Layer::PICTURES, |algorithm| layer.allows(algorithm));
+        let estimated = |layer: &Layer| layer.cheapest(Layer::PICTURES, |_| true);
         let planned = |plan: &Plan, layer: &Layer, allowed: &dyn Fn(&Algorithm) -> bool| {
             let chosen = plan.get(&layer.kind()).copied().filter(allowed);
             chosen.unwrap_or_else(|| estimated(layer))
@@ -73,8 +72,7 @@ impl Algorithms {
             Algorithms::Tuned(plan) => layers
                 .iter()
                 .map(|layer| {
-                    let candidates = Algorithm::candidates(&layer.geometry);
-                    planned(plan, layer, &|algorithm| candidates.contains(algorithm))
+                    planned(plan, layer, &|algorithm| layer.candidates().contains(algorithm))
                 })
                 .collect(),
         }
@@ -100,7 +98,7 @@ impl Layer {
 
     /// The candidate of the least estimated cost for so many pictures at a time, among those allowed.
     pub fn cheapest(&self, pictures: f64, allowed: impl Fn(&Algorithm) -> bool) -> Algorithm {
-        Algorithm::candidates(&self.geometry)
+        self.candidates()
             .into_iter()
             .filter(allowed)
             .map(|algorithm| (self.cost(algorithm, pictures), algorithm))
@@ -108,9 +106,13 @@ impl Layer {
             .map_or(Algorithm::Direct, |(_, algorithm)| algorithm)
     }
 
-    /// Whether an algorithm may be chosen for it unasked.
-    pub fn allows(&self, algorithm: &Algorithm) -> bool {
-        !self.first || *algorithm == Algorithm::Direct
+    /// The algorithms to choose from, direct convolution first. A plan may name others that its
+    /// geometry has.
+    pub fn candidates(&self) -> Vec<Algorithm> {
+        match self.first {
+            true => vec![Algorithm::Direct],
+            false => Algorithm::candidates(&self.geometry),
+        }
     }
 
     /// Bytes of the weights as packed for an algorithm that applies.

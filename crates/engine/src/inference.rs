@@ -106,7 +106,7 @@ impl Inference {
         let steps = lowering.steps()?;
         let infos = steps.iter().map(|step| {
             let names = step.layers.iter().map(|&id| graph.layers[id].name.clone()).collect();
-            step.info(names, steps::grid(graph.layers[step.layers[0]].shape))
+            step.info(names)
         });
         let infos = infos.collect();
         let place = |&id: &LayerId| (placement.of(id).clone(), graph.layers[id].shape);
@@ -186,8 +186,9 @@ impl Inference {
 
 impl Step {
     fn run(&self, cpu: &Cpu, x: View, y: &mut [ViewMut]) {
-        if let Kernel::Conv { filters, geometry, bias, floor } = &self.kernel {
-            return conv::forward(cpu, x, filters, geometry, Epilogue::Bias { bias, floor }, y);
+        if let Kernel::Conv { filters, layer, bias, floor } = &self.kernel {
+            let epilogue = Epilogue::Bias { bias, floor };
+            return conv::forward(cpu, x, filters, &layer.geometry, epilogue, y);
         }
         let [y] = y else { unreachable!("only convolutions write several views") };
         match &self.kernel {

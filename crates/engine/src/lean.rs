@@ -37,8 +37,7 @@ fn ways(layer: &Layer) -> Vec<Way> {
         bytes: layer.bytes(algorithm),
         cost: layer.cost(algorithm, Layer::PICTURES),
     };
-    let candidates = Algorithm::candidates(&layer.geometry).into_iter();
-    candidates.filter(|algorithm| layer.allows(algorithm)).map(way).collect()
+    layer.candidates().into_iter().map(way).collect()
 }
 
 /// The layer, and another way for it, that gains most time for each byte that it takes more, among

@@ -7,7 +7,6 @@ use inception_kernels::conv::Algorithm;
 use super::Inference;
 use super::lowering::{Kernel, Step};
 use crate::EngineError;
-use crate::algorithms::Layer;
 
 /// One kernel call of a plan, for one picture.
 #[derive(Clone, Debug)]
@@ -53,8 +52,8 @@ impl Inference {
 }
 
 impl Step {
-    /// What the step is, for one picture whose outputs have this height and width.
-    pub fn info(&self, names: Vec<String>, grid: (usize, usize)) -> StepInfo {
+    /// What the step is, for one picture.
+    pub fn info(&self, names: Vec<String>) -> StepInfo {
         let mut info = StepInfo {
             layers: names,
             layer_kind: self.kind().to_owned(),
@@ -64,26 +63,17 @@ impl Step {
             done: 0,
             weights: 0,
         };
-        if let Kernel::Conv { filters, geometry, .. } = &self.kernel {
-            let layer = Layer {
-                geometry: *geometry,
-                inputs: self.x.channels.count(),
-                outputs: self.y.iter().map(|place| place.channels.count()).sum(),
-                input_blocks: self.x.channels.blocks(),
-                output_blocks: self.y.iter().map(|place| place.channels.blocks()).sum(),
-                grid,
-                first: false,
-            };
+        if let Kernel::Conv { filters, layer, .. } = &self.kernel {
             let algorithm = filters.algorithm();
             let pairs = (layer.inputs * layer.outputs) as f64;
             let done = |algorithm: Algorithm| {
-                let work = algorithm.work(geometry, grid).expect("it is in use");
+                let work = algorithm.work(&layer.geometry, layer.grid).expect("it is in use");
                 (pairs * work.products).round() as u64
             };
             (info.multiply_adds, info.done) = (done(Algorithm::Direct), done(algorithm));
             info.layer_kind = layer.kind();
             info.algorithm = Some(algorithm);
-            info.candidates = Algorithm::candidates(geometry);
+            info.candidates = layer.candidates();
             info.weights = filters.bytes();
         }
         info

@@ -25,7 +25,7 @@ pub(super) struct Step {
 }
 
 pub(super) enum Kernel {
-    Conv { filters: Box<Filters>, geometry: Geometry, bias: Vec<f32>, floor: Vec<f32> },
+    Conv { filters: Box<Filters>, layer: Layer, bias: Vec<f32>, floor: Vec<f32> },
     Depthwise { weights: Vec<f32>, inputs: Channels, multiplier: usize, geometry: Geometry },
     MaxPool(Windows),
     AvgPool { windows: Windows, end: Option<(Vec<f32>, Vec<f32>)> },
@@ -188,7 +188,8 @@ impl Lowering<'_> {
         algorithm: Algorithm,
         rooms: &mut Vec<Vec<f32>>,
     ) -> Result<Step, EngineError> {
-        let Product { layers, x, y, whole: Layer { geometry, .. } } = product;
+        let Product { layers, x, y, whole: layer } = product;
+        let geometry = layer.geometry;
         let Fused { graph, filters: folded, ends } = self.fused;
         let (mut rows, mut bias, mut floor) = (Vec::new(), Vec::new(), Vec::new());
         rooms.resize_with(rooms.len().max(layers.len()), Vec::new);
@@ -211,7 +212,7 @@ impl Lowering<'_> {
             })?;
         filters.pack_rows(self.cpu, &rows);
         let filters = Box::new(filters);
-        Ok(Step { kernel: Kernel::Conv { filters, geometry, bias, floor }, layers, x, y })
+        Ok(Step { kernel: Kernel::Conv { filters, layer, bias, floor }, layers, x, y })
     }
 }
 
