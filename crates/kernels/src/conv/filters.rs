@@ -254,7 +254,13 @@ impl Filters {
         let mut groups = Vec::new();
         let mut start = 0;
         for blocks in counts {
-            let split = Split::at_most(blocks, most);
+            let mut split = Split::at_most(blocks, most);
+            // Bilinear tasks may be runs of groups: an even number suits any even one of threads,
+            // where no group becomes a single block by it.
+            let bilinear = !matches!(self.packing, Packing::Direct);
+            if bilinear && split.parts % 2 == 1 && 2 * (split.parts + 1) <= blocks {
+                split.parts += 1;
+            }
             let parts = (0..split.parts).map(|i| split.part(i));
             groups.extend(parts.map(|part| start + part.start..start + part.end));
             start += blocks;

@@ -9,9 +9,14 @@ use std::ops::Range;
 /// through it.
 const RESIDENT: usize = 160 << 10;
 
-/// Tiles that a task should have at least: with fewer, the weights that it reads from beyond the
-/// cache arrive more slowly than they are used.
-const ENOUGH: usize = 9;
+/// Time in which a vector of weights comes from memory, in multiply–adds of a vector: with fewer
+/// tiles to use it for, a task waits for its weights.
+const STREAM: usize = 12;
+
+/// Time that a value of a point takes to be transformed and moved, among the inputs and among the
+/// sums, likewise for a vector.
+const INPUT: usize = 12;
+const SUM: usize = 10;
 
 /// Tasks: each some tiles and some groups of output blocks.
 #[derive(Clone, Copy, Debug)]
@@ -26,23 +31,32 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// For `tiles` in all, of so many points.
+    ///
+    /// Chunks of tiles share the inputs' transforms, runs of groups the weights. Of the ways that
+    /// keep a chunk in the cache, the one that is soonest ready on so many threads.
     pub fn new(threads: usize, tiles: usize, filters: &Filters, points: usize) -> Self {
         let groups = filters.groups().len();
         let largest = filters.groups().iter().map(Range::len).max().unwrap_or(0);
-        let per_tile = points * (filters.lanes().len() + largest) * LANES;
-        let most = (RESIDENT / per_tile.max(1)).max(ENOUGH);
-        let mut chunks = tiles.div_ceil(most).max(1);
-        let mut runs = 1;
+        let (inputs, sources) = (filters.lanes().len(), filters.sources());
         if groups == 0 || tiles == 0 {
-            chunks = 0;
-        } else if chunks < 4 * threads {
-            // Few tiles: as many tasks for each thread.
-            chunks = chunks.next_multiple_of(threads);
-            if tiles < chunks * ENOUGH {
-                chunks = tiles.div_ceil(most.max(2 * ENOUGH)).max(1);
-                runs = threads.div_ceil(chunks).min(groups);
-            }
+            return Self::cut((tiles, 0), (groups, 1), largest);
         }
+        let most = (RESIDENT / (points * (inputs + largest) * LANES).max(1)).max(STREAM);
+        let least = tiles.div_ceil(most);
+        let time = |way: &Self| {
+            let (tiles, groups) = (way.tiles.largest(), way.runs.largest());
+            let blocks = groups * largest;
+            let each = tiles * inputs * INPUT + blocks * (tiles.max(STREAM) * sources + tiles * SUM);
+            way.tasks().div_ceil(threads) * each
+        };
+        let ways = (1..=groups.min(threads)).flat_map(|runs| {
+            let even = least.next_multiple_of(threads.div_ceil(runs)).min(tiles);
+            [least, even].map(|chunks| Self::cut((tiles, chunks), (groups, runs), largest))
+        });
+        ways.min_by_key(time).expect("there is one run at least")
+    }
+
+    fn cut((tiles, chunks): (usize, usize), (groups, runs): (usize, usize), largest: usize) -> Self {
         Self {
             largest,
             tiles: Split { total: tiles, parts: chunks },
