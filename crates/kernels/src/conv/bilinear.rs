@@ -19,7 +19,7 @@ use super::filters::Filters;
 use super::microkernel::{Microkernels, Panel};
 use super::split::Split;
 use super::target::Targets;
-use crate::epilogue::PerBlock;
+use crate::epilogue::{Ends, PerBlock};
 use crate::threads::with_scratch;
 use crate::{Cpu, LANES};
 use schedule::Schedule;
@@ -36,6 +36,8 @@ pub(super) struct Step {
     pub turn: usize,
     /// How many there are.
     pub turns: usize,
+    /// Whether its sums become outputs as they are, so that they start with the bias.
+    pub plain: bool,
 }
 
 /// The transforms of one convolution.
@@ -52,10 +54,10 @@ pub(super) trait Scheme: Sync {
     fn matrices(&self) -> usize;
 
     /// All products, matrices in the order in which they are packed.
-    fn steps(&self) -> impl Iterator<Item = Step>;
+    fn steps(&self) -> &[Step];
 
-    /// What a point's sums of some blocks start with.
-    fn start(&self, point: usize, blocks: &Range<usize>) -> PerBlock;
+    /// What the sums of plain steps start with.
+    fn bias(&self, blocks: &Range<usize>) -> PerBlock;
 
     /// Values that the transforms need beside points and sums.
     fn room(&self) -> usize;
@@ -176,22 +178,31 @@ impl<S: Scheme> Convolution<'_, S> {
         let Self { scheme, filters, .. } = self;
         let kernels = self.microkernels.multiply[group.len() - 1];
         let rows = Split::at_most(tiles.len(), self.microkernels.max_rows(group.len()));
+        let (all_rows, parts) = (rows.parts_from(0), rows.parts);
         let (lanes, sources) = (filters.lanes(), filters.sources());
         let per_matrix = sources * group.len() * LANES;
         let stream = group.start * LANES * sources * scheme.matrices();
         let stream = &self.weights[stream..][..per_matrix * scheme.matrices()];
-        let panels = rows.parts * scheme.points();
+        let panels = parts * scheme.points();
         let outputs = Split { total: group.len() * tiles.len(), parts: panels };
-        let mut panel = 0;
-        for Step { point, matrix, turn, turns } in scheme.steps() {
-            for part in 0..rows.parts {
-                self.ask_for_outputs(targets, group, &tiles, outputs.part(panel));
-                panel += 1;
-                // The next matrix, the next group's first too, comes while this one is used.
-                let ahead = Split { total: per_matrix / LANES, parts: turns * rows.parts };
-                let ahead = ahead.part(turn * rows.parts + part);
-                let next = (matrix + 1) * per_matrix + ahead.start * LANES;
-                let part = rows.part(part);
+        let mut asked = Asked { block: group.start, tile: 0, tiles: &tiles };
+        let mut outputs = outputs.parts_from(0);
+        let (nothing, bias) = (Ends::NONE.of(group).0, scheme.bias(group));
+        // The next matrix, the next group's first too, comes while this one is used.
+        let lines = |turns: usize| {
+            let lines = Split { total: per_matrix / LANES, parts: turns * parts };
+            (lines.parts_from(0), lines.largest().div_ceil(sources.max(1)))
+        };
+        let mut ahead = lines(1);
+        for &Step { point, matrix, turn, turns, plain } in scheme.steps() {
+            if turn == 0 {
+                ahead = lines(turns);
+            }
+            for part in all_rows.clone() {
+                let count = outputs.next().map_or(0, |outputs| outputs.len());
+                asked.ask(*scheme, targets, count);
+                let lines = ahead.0.next().map_or(0, |lines| lines.start);
+                let next = (matrix + 1) * per_matrix + lines * LANES;
                 // SAFETY: the task's memory has all points of all tiles; weights, inputs and sums
                 // are as long as the panel says.
                 unsafe {
@@ -202,31 +213,35 @@ impl<S: Scheme> Convolution<'_, S> {
                         weights: stream[matrix * per_matrix..].as_ptr(),
                         y: memory.sums.add(point * memory.sums_point + part.start * LANES),
                         y_block: tiles.len() * LANES,
-                        start: scheme.start(point, group),
-                        ahead: (
-                            stream.as_ptr().wrapping_add(next),
-                            ahead.len().div_ceil(sources.max(1)),
-                        ),
+                        start: if plain { bias } else { nothing },
+                        ahead: (stream.as_ptr().wrapping_add(next), ahead.1),
                     });
                 }
             }
         }
     }
+}
 
-    /// Asks for some of the outputs, counted by block and tile.
-    fn ask_for_outputs(
-        &self,
-        targets: &Targets,
-        group: &Range<usize>,
-        tiles: &Range<usize>,
-        mut asked: Range<usize>,
-    ) {
-        while !asked.is_empty() {
-            let (block, tile) = (asked.start / tiles.len(), asked.start % tiles.len());
-            let count = asked.len().min(tiles.len() - tile);
-            let first = tiles.start + tile;
-            self.scheme.ask_for_outputs(targets, group.start + block, first..first + count);
-            asked.start += count;
+/// Outputs that have been asked for: all before this block and tile.
+struct Asked<'a> {
+    block: usize,
+    tile: usize,
+    /// The task's.
+    tiles: &'a Range<usize>,
+}
+
+impl Asked<'_> {
+    /// Asks for so many more.
+    fn ask<S: Scheme>(&mut self, scheme: &S, targets: &Targets, mut count: usize) {
+        while count > 0 {
+            let first = self.tiles.start + self.tile;
+            let run = count.min(self.tiles.end - first);
+            scheme.ask_for_outputs(targets, self.block, first..first + run);
+            count -= run;
+            self.tile += run;
+            if self.tile == self.tiles.len() {
+                (self.block, self.tile) = (self.block + 1, 0);
+            }
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Minimal {
     parts: Vec<Part>,
     /// Whether all parts have the same points.
     folded: bool,
+    /// The products of matrices, in the order in which the weights are packed.
+    steps: Vec<Step>,
 }
 
 /// A filter of stride 1 over some of the taps.
@@ -82,7 +84,7 @@ impl Minimal {
             _ => return None,
         };
         let folded = starts == 2 && kernel != (3, 3);
-        let mut minimal = Self { tile, kernel, stride, parts: Vec::new(), folded };
+        let mut minimal = Self { tile, kernel, stride, parts: Vec::new(), folded, steps: Vec::new() };
         for from in (0..starts).flat_map(|row| (0..starts).map(move |column| (row, column))) {
             let line = |outputs: usize, taps: usize, from: usize| {
                 let from = if folded { 0 } else { from };
@@ -94,6 +96,7 @@ impl Minimal {
             let columns = line(tile.1, kernel.1, from.1)?;
             minimal.parts.push(Part { rows, columns, from, point, matrix });
         }
+        minimal.steps = minimal.sums().iter().flat_map(|part| minimal.steps_of(part)).collect();
         Some(minimal)
     }
 
@@ -104,7 +107,7 @@ impl Minimal {
 
     /// The parts that have sums of their own.
     fn sums(&self) -> &[Part] {
-        &self.parts[..self.parts.len() / self.folds()]
+        if self.folded { &self.parts[..1] } else { &self.parts }
     }
 
     /// Products of a tile, per pair of channels and fold.
@@ -122,28 +125,20 @@ impl Minimal {
         self.tile
     }
 
-    /// The products of matrices, in the order in which the weights are packed.
-    fn steps(&self) -> impl Iterator<Item = Step> + '_ {
-        self.sums().iter().flat_map(|part| {
-            let (down, across) = part.points();
-            // Along an axis of one tap the matrix is the same, so that one goes innermost.
-            let turned = part.rows.exact.is_identity();
-            let (outer, inner) = if turned { (across, down) } else { (down, across) };
-            let turns = outer * inner / part.matrices();
-            (0..outer * inner).map(move |i| {
-                let (a, b) = (i / inner, i % inner);
-                let (row, column) = if turned { (b, a) } else { (a, b) };
-                let point = part.point + row * across + column;
-                Step { point, matrix: part.matrix_of(row, column), turn: i % turns, turns }
-            })
+    fn steps_of(&self, part: &Part) -> impl Iterator<Item = Step> {
+        let (down, across) = part.points();
+        // Along an axis of one tap the matrix is the same, so that one goes innermost.
+        let turned = part.rows.exact.is_identity();
+        let (outer, inner) = if turned { (across, down) } else { (down, across) };
+        let turns = outer * inner / part.matrices();
+        // In the polyphase form the last part's sums are not transformed.
+        let plain = self.sums().len() > 1 && part.point == self.sums().last().map_or(0, |last| last.point);
+        (0..outer * inner).map(move |i| {
+            let (a, b) = (i / inner, i % inner);
+            let (row, column) = if turned { (b, a) } else { (a, b) };
+            let (point, matrix) = (part.point + row * across + column, part.matrix_of(row, column));
+            Step { point, matrix, turn: i % turns, turns, plain }
         })
-    }
-
-    /// The first point of the polyphase form's last part, whose sums are not transformed and
-    /// carry the bias; past the end in other forms.
-    fn plain(&self) -> usize {
-        let last = self.sums().last().filter(|_| self.sums().len() > 1);
-        last.map_or(usize::MAX, |part| part.point)
     }
 
     /// Pixels of a tile's inputs: down, across.

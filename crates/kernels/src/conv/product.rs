@@ -137,13 +137,15 @@ impl Product<'_> {
             floor,
             accumulate: self.accumulate,
         };
+        let mut parts = tiles.parts_from(range.start).map(|part| part.len()).take(range.len());
         let mut pixel = Pixel::new(self, layout, block, tiles.part(range.start).start);
         // One tile ahead, so that each knows the windows that come next.
         let mut next_y = tile.y;
-        for i in range.start..=range.end {
+        let mut pixels = 0;
+        for _ in range.start..=range.end {
             tile.x = tile.next;
             tile.y = next_y;
-            let ahead = if i < range.end { tiles.part(i).len() } else { 0 };
+            let ahead = parts.next().unwrap_or(0);
             for (x, y) in tile.next.iter_mut().zip(&mut next_y).take(ahead) {
                 // A window without taps may lie anywhere, as nothing of it is read.
                 *x = self.source.data.as_ptr().wrapping_offset(pixel.source);
@@ -151,10 +153,11 @@ impl Product<'_> {
                 *y = unsafe { target.data.at(pixel.target) };
                 pixel.advance();
             }
-            if i > range.start {
+            if pixels > 0 {
                 // SAFETY: the caller's promise; `cpu` has the instruction set of its microkernels.
-                unsafe { kernels[tiles.part(i - 1).len() - 1](&tile) };
+                unsafe { kernels[pixels - 1](&tile) };
             }
+            pixels = ahead;
         }
     }
 }

@@ -24,6 +24,47 @@ impl Split {
     pub fn part(&self, i: usize) -> Range<usize> {
         i * self.total / self.parts..(i + 1) * self.total / self.parts
     }
+
+    /// The things in part `i` and, without further divisions, in all after it.
+    pub fn parts_from(&self, i: usize) -> Parts {
+        let parts = self.parts.max(1);
+        Parts {
+            next: i * self.total / parts,
+            each: self.total / parts,
+            more: self.total % parts,
+            carry: i * (self.total % parts) % parts,
+            parts,
+            left: self.parts - i,
+        }
+    }
+}
+
+/// See [`Split::parts_from`].
+#[derive(Clone, Debug)]
+pub(super) struct Parts {
+    next: usize,
+    each: usize,
+    more: usize,
+    carry: usize,
+    parts: usize,
+    left: usize,
+}
+
+impl Iterator for Parts {
+    type Item = Range<usize>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Range<usize>> {
+        self.left = self.left.checked_sub(1)?;
+        let start = self.next;
+        self.next += self.each;
+        self.carry += self.more;
+        if self.carry >= self.parts {
+            self.carry -= self.parts;
+            self.next += 1;
+        }
+        Some(start..self.next)
+    }
 }
 
 #[cfg(test)]
@@ -46,6 +87,10 @@ mod tests {
                     next = part.end;
                 }
                 assert_eq!(next, total);
+                for first in 0..=split.parts {
+                    let parts = (first..split.parts).map(|i| split.part(i));
+                    assert!(split.parts_from(first).eq(parts));
+                }
                 assert_eq!(
                     split.largest(),
                     (0..split.parts).map(|i| split.part(i).len()).max().unwrap_or(0)

@@ -52,14 +52,24 @@ impl<'a> Tiles<'a> {
         Self { minimal, kernels, x, padding, ends, accumulate, output, grid }
     }
 
-    fn place(&self, tile: usize) -> Place {
+    /// Where tiles from one on lie.
+    fn places(&self, first: usize) -> impl Iterator<Item = Place> {
         let (rows, columns) = self.grid;
-        Place { picture: tile / columns / rows, row: tile / columns % rows, column: tile % columns }
+        let (row, column) = (first / columns, first % columns);
+        let first = Place { picture: row / rows, row: row % rows, column };
+        std::iter::successors(Some(first), move |&Place { picture, row, column }| {
+            Some(if column + 1 < columns {
+                Place { picture, row, column: column + 1 }
+            } else if row + 1 < rows {
+                Place { picture, row: row + 1, column: 0 }
+            } else {
+                Place { picture: picture + 1, row: 0, column: 0 }
+            })
+        })
     }
 
     /// Where a tile's outputs of one block start, and how many rows and columns of them exist.
-    fn outputs_of(&self, tile: usize, layout: &Layout, block: usize) -> (usize, (usize, usize)) {
-        let place = self.place(tile);
+    fn outputs_of(&self, place: Place, layout: &Layout, block: usize) -> (usize, (usize, usize)) {
         let tile = self.minimal.tile();
         let (top, left) = (place.row * tile.0, place.column * tile.1);
         let exist = (tile.0.min(self.output.0 - top), tile.1.min(self.output.1 - left));
@@ -68,9 +78,9 @@ impl<'a> Tiles<'a> {
 
     /// A tile's window in the first block, as far as it lies inside the tensor, its border
     /// included: where it starts, rows and columns.
-    fn window(&self, tile: usize) -> (*const f32, (usize, usize)) {
+    fn window(&self, place: Place) -> (*const f32, (usize, usize)) {
         let Minimal { tile: size, stride, .. } = *self.minimal;
-        let (layout, place, window) = (&self.x.layout, self.place(tile), self.minimal.window());
+        let (layout, window) = (&self.x.layout, self.minimal.window());
         let (top, left) = (place.row * size.0 * stride.0, place.column * size.1 * stride.1);
         let start = self.x.offset(place.picture, 0, 0, 0) as isize
             + (top as isize - self.padding.0 as isize) * layout.row_stride() as isize
@@ -112,13 +122,12 @@ impl Scheme for Tiles<'_> {
         self.minimal.matrices()
     }
 
-    fn steps(&self) -> impl Iterator<Item = Step> {
-        self.minimal.steps()
+    fn steps(&self) -> &[Step] {
+        &self.minimal.steps
     }
 
-    fn start(&self, point: usize, blocks: &Range<usize>) -> PerBlock {
-        let ends = if point < self.minimal.plain() { &Ends::NONE } else { &self.ends };
-        ends.of(blocks).0
+    fn bias(&self, blocks: &Range<usize>) -> PerBlock {
+        self.ends.of(blocks).0
     }
 
     fn room(&self) -> usize {
@@ -128,11 +137,15 @@ impl Scheme for Tiles<'_> {
     unsafe fn inputs(&self, memory: &Memory, tiles: Range<usize>) {
         let (transform, size) = (self.transform(memory, tiles.len()), self.minimal.window());
         let (step, block_stride) = (self.x.layout.row_stride(), self.x.layout.block_stride());
-        for (i, tile) in tiles.clone().enumerate() {
-            let (first, readable) = self.window(tile);
-            let next = self.window((tile + 1).min(tiles.end - 1));
+        let mut windows = self.places(tiles.start).take(tiles.len()).map(|place| self.window(place));
+        let mut next = windows.next();
+        for i in 0..tiles.len() {
+            let Some((first, readable)) = next else { break };
+            next = windows.next();
             for block in 0..self.x.blocks {
-                ask_for(next.0.wrapping_add(block * block_stride), step, next.1);
+                if let Some((next, readable)) = next {
+                    ask_for(next.wrapping_add(block * block_stride), step, readable);
+                }
                 let to = (block * tiles.len() + i) * LANES;
                 // SAFETY: the window's readable part lies inside the tensor; the points lie in
                 // the task's memory.
@@ -159,8 +172,8 @@ impl Scheme for Tiles<'_> {
         for (number, block) in blocks.clone().enumerate() {
             let (bias, floor) = self.ends.of(&(block..block + 1));
             let (Target { data, layout, .. }, block) = targets.of(block);
-            for (i, tile) in tiles.clone().enumerate() {
-                let (to, exist) = self.outputs_of(tile, layout, block);
+            for (i, place) in self.places(tiles.start).take(tiles.len()).enumerate() {
+                let (to, exist) = self.outputs_of(place, layout, block);
                 let from = (number * tiles.len() + i) * LANES;
                 // SAFETY: the sums lie in the task's memory, the tile's existing outputs in the
                 // target, where they are this task's.
@@ -179,8 +192,8 @@ impl Scheme for Tiles<'_> {
 
     fn ask_for_outputs(&self, targets: &Targets, block: usize, tiles: Range<usize>) {
         let (Target { data, layout, .. }, block) = targets.of(block);
-        for tile in tiles {
-            let (start, exist) = self.outputs_of(tile, layout, block);
+        for place in self.places(tiles.start).take(tiles.len()) {
+            let (start, exist) = self.outputs_of(place, layout, block);
             for row in 0..exist.0 {
                 for column in 0..exist.1 {
                     let at = start + row * layout.row_stride() + column * LANES;

@@ -1,7 +1,7 @@
 //! Where the pixels lie that Strassen's product mixes.
 
 use super::kernels::{self, Blocks, Points, Sources};
-use super::{Balance, MOST, Strassen};
+use super::{Balance, MOST, POINTS, Strassen};
 use crate::conv::bilinear::{Memory, Scheme, Step};
 use crate::conv::target::{Target, Targets};
 use crate::epilogue::{Ends, PerBlock};
@@ -24,6 +24,17 @@ pub(in crate::conv) struct Pixels<'a> {
 
 /// What a missing pixel or block holds.
 static ZEROS: [f32; LANES] = [0.0; LANES];
+
+/// Each point has a matrix of its own.
+static STEPS: [Step; POINTS * POINTS] = {
+    let mut steps = [Step { point: 0, matrix: 0, turn: 0, turns: 1, plain: false }; POINTS * POINTS];
+    let mut point = 0;
+    while point < steps.len() {
+        (steps[point].point, steps[point].matrix) = (point, point);
+        point += 1;
+    }
+    steps
+};
 
 /// A pixel of the batch.
 #[derive(Clone, Copy)]
@@ -95,11 +106,11 @@ impl Scheme for Pixels<'_> {
         self.strassen.points()
     }
 
-    fn steps(&self) -> impl Iterator<Item = Step> {
-        (0..self.points()).map(|point| Step { point, matrix: point, turn: 0, turns: 1 })
+    fn steps(&self) -> &[Step] {
+        &STEPS[..self.points()]
     }
 
-    fn start(&self, _: usize, blocks: &Range<usize>) -> PerBlock {
+    fn bias(&self, blocks: &Range<usize>) -> PerBlock {
         Ends::NONE.of(blocks).0
     }
 
