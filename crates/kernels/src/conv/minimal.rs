@@ -84,7 +84,8 @@ impl Minimal {
             _ => return None,
         };
         let folded = starts == 2 && kernel != (3, 3);
-        let mut minimal = Self { tile, kernel, stride, parts: Vec::new(), folded, steps: Vec::new() };
+        let mut minimal =
+            Self { tile, kernel, stride, parts: Vec::new(), folded, steps: Vec::new() };
         for from in (0..starts).flat_map(|row| (0..starts).map(move |column| (row, column))) {
             let line = |outputs: usize, taps: usize, from: usize| {
                 let from = if folded { 0 } else { from };
@@ -132,7 +133,8 @@ impl Minimal {
         let (outer, inner) = if turned { (across, down) } else { (down, across) };
         let turns = outer * inner / part.matrices();
         // In the polyphase form the last part's sums are not transformed.
-        let plain = self.sums().len() > 1 && part.point == self.sums().last().map_or(0, |last| last.point);
+        let plain =
+            self.sums().len() > 1 && part.point == self.sums().last().map_or(0, |last| last.point);
         (0..outer * inner).map(move |i| {
             let (a, b) = (i / inner, i % inner);
             let (row, column) = if turned { (b, a) } else { (a, b) };

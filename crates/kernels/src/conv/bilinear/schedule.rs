@@ -46,7 +46,8 @@ impl Schedule {
         let time = |way: &Self| {
             let (tiles, groups) = (way.tiles.largest(), way.runs.largest());
             let blocks = groups * largest;
-            let each = tiles * inputs * INPUT + blocks * (tiles.max(STREAM) * sources + tiles * SUM);
+            let each =
+                tiles * inputs * INPUT + blocks * (tiles.max(STREAM) * sources + tiles * SUM);
             way.tasks().div_ceil(threads) * each
         };
         let ways = (1..=groups.min(threads)).flat_map(|runs| {
@@ -56,7 +57,11 @@ impl Schedule {
         ways.min_by_key(time).expect("there is one run at least")
     }
 
-    fn cut((tiles, chunks): (usize, usize), (groups, runs): (usize, usize), largest: usize) -> Self {
+    fn cut(
+        (tiles, chunks): (usize, usize),
+        (groups, runs): (usize, usize),
+        largest: usize,
+    ) -> Self {
         Self {
             largest,
             tiles: Split { total: tiles, parts: chunks },

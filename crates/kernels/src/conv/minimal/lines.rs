@@ -9,7 +9,6 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::toom_cook::{ToomCook, powers, to_f64};
-use crate::epilogue::PerBlock;
 use crate::simd::Vector;
 use crate::{Isa, LANES};
 
@@ -49,23 +48,19 @@ impl Lines<*mut f32> {
     }
 }
 
-/// What ends an output transform: max(floor, y + what is added), the floor sixteen values.
+/// What ends an output transform.
 #[derive(Clone, Copy)]
-pub(super) struct End {
-    /// A vector for each output.
-    pub add: Lines<*const f32>,
-    pub floor: *const f32,
-}
-
-impl End {
-    /// The same sixteen values added to all outputs.
-    pub fn same((add, _): PerBlock, (floor, _): PerBlock) -> Self {
-        Self { add: Lines { start: add, step: 0, next: 0 }, floor }
-    }
+pub(super) enum End {
+    /// y
+    Nothing,
+    /// max(floor, y + bias), sixteen values each.
+    Same { bias: *const f32, floor: *const f32 },
+    /// max(floor, y + a vector for each output).
+    Each { add: Lines<*const f32>, floor: *const f32 },
 }
 
 type Input = unsafe fn(&Line, Lines<*const f32>, Lines<*mut f32>, usize);
-type Output = unsafe fn(&Line, Lines<*const f32>, Lines<*mut f32>, usize, usize, Option<End>);
+type Output = unsafe fn(&Line, Lines<*const f32>, Lines<*mut f32>, (usize, usize), End, *mut f32);
 
 impl Line {
     /// The numbers of an algorithm.
@@ -109,7 +104,8 @@ impl Line {
         unsafe { kernels.input[self.exact.pairs.len()](self, x, y, count) }
     }
 
-    /// Aᵀ: `count` lines of `points` vectors from `x` to the first `outputs` vectors in `y`.
+    /// Aᵀ: `count` lines of `points` vectors from `x` to the first `outputs` vectors in `y`; `spare`
+    /// is room for a vector that nobody reads.
     ///
     /// # Safety
     /// All the vectors are readable or writable, by nobody else meanwhile; so is what ends them.
@@ -118,16 +114,17 @@ impl Line {
         kernels: &Kernels,
         x: Lines<*const f32>,
         y: Lines<*mut f32>,
-        count: usize,
-        outputs: usize,
-        end: Option<End>,
+        count_and_outputs: (usize, usize),
+        end: End,
+        spare: *mut f32,
     ) {
         let form = match self.exact.outputs {
             all @ (2 | 4 | 6) => all / 2,
             _ => 0,
         };
+        let kernel = kernels.output[self.exact.pairs.len()][form];
         // SAFETY: the caller's promise.
-        unsafe { kernels.output[self.exact.pairs.len()][form](self, x, y, count, outputs, end) }
+        unsafe { kernel(self, x, y, count_and_outputs, end, spare) }
     }
 }
 
@@ -167,10 +164,11 @@ unsafe fn input<V: Vector, const H: usize>(
                         e = even[h].mul_add(other, e);
                         o = odd[h].mul_add(other, o);
                     }
-                    let point = line.pairs[pair];
-                    let (plus, minus) = (V::splat(point), V::splat(-point));
-                    o.mul_add(plus, e).store(y_line.add((2 * pair + 1) * y.step));
-                    o.mul_add(minus, e).store(y_line.add((2 * pair + 2) * y.step));
+                    if pair != ToomCook::one(H) {
+                        o = o.mul(V::splat(line.pairs[pair]));
+                    }
+                    e.add(o).store(y_line.add((2 * pair + 1) * y.step));
+                    e.sub(o).store(y_line.add((2 * pair + 2) * y.step));
                 }
                 if line.infinity {
                     let mut infinity = V::load(x_line.add((2 * H + 1) * x.step));
@@ -184,7 +182,8 @@ unsafe fn input<V: Vector, const H: usize>(
     }
 }
 
-/// Of a line with `M` outputs; with any number of them if `M` is 0.
+/// Of a line with `M` outputs; with any number of them if `M` is 0. Those beyond `outputs` go to
+/// `spare`, which costs less than to ask before each.
 ///
 /// # Safety
 /// See [`Line::output`].
@@ -193,15 +192,21 @@ unsafe fn output<V: Vector, const H: usize, const M: usize>(
     line: &Line,
     x: Lines<*const f32>,
     y: Lines<*mut f32>,
-    count: usize,
-    outputs: usize,
-    end: Option<End>,
+    (count, outputs): (usize, usize),
+    end: End,
+    spare: *mut f32,
 ) {
     let most = if M == 0 { line.exact.outputs } else { M };
+    let one = ToomCook::one(H);
     // SAFETY: the caller's promise.
     unsafe {
-        for i in 0..count {
-            for lane in (0..LANES).step_by(V::LANES) {
+        for lane in (0..LANES).step_by(V::LANES) {
+            let (bias, floor) = match end {
+                End::Nothing => (V::splat(0.0), V::splat(0.0)),
+                End::Same { bias, floor } => (V::load(bias.add(lane)), V::load(floor.add(lane))),
+                End::Each { floor, .. } => (V::splat(0.0), V::load(floor.add(lane))),
+            };
+            for i in 0..count {
                 let x_line = x.start.add(i * x.next + lane);
                 let y_line = y.start.add(i * y.next + lane);
                 let mut sum = [V::splat(0.0); H];
@@ -215,31 +220,43 @@ unsafe fn output<V: Vector, const H: usize, const M: usize>(
                     first = first.add(sum[h]);
                 }
                 for j in 0..most {
-                    if j >= outputs {
-                        break;
-                    }
                     let powers = &line.powers[j];
                     // Both sums are cheap; choosing the vectors first would put them in memory.
                     let mut value = first;
                     if j % 2 == 1 {
-                        value = difference[0].mul(V::splat(powers[0]));
-                        for h in 1..H {
-                            value = difference[h].mul_add(V::splat(powers[h]), value);
+                        value = difference[one % H];
+                        if one == H {
+                            value = value.mul(V::splat(powers[0]));
+                        }
+                        for h in 0..H {
+                            if h != one % H {
+                                value = difference[h].mul_add(V::splat(powers[h]), value);
+                            }
                         }
                     } else if j > 0 {
-                        value = sum[0].mul(V::splat(powers[0]));
-                        for h in 1..H {
-                            value = sum[h].mul_add(V::splat(powers[h]), value);
+                        value = sum[one % H];
+                        if one == H {
+                            value = value.mul(V::splat(powers[0]));
+                        }
+                        for h in 0..H {
+                            if h != one % H {
+                                value = sum[h].mul_add(V::splat(powers[h]), value);
+                            }
                         }
                     }
                     if line.infinity && j + 1 == most {
                         value = value.add(V::load(x_line.add((2 * H + 1) * x.step)));
                     }
-                    if let Some(end) = end {
-                        let add = end.add.start.add(i * end.add.next + j * end.add.step + lane);
-                        value = V::load(end.floor.add(lane)).max(value.add(V::load(add)));
-                    }
-                    value.store(y_line.add(j * y.step));
+                    let there = j < outputs;
+                    value = match end {
+                        End::Nothing => value,
+                        End::Same { .. } => floor.max(value.add(bias)),
+                        End::Each { add, .. } => {
+                            let add = add.start.wrapping_add(i * add.next + j * add.step + lane);
+                            floor.max(value.add(V::load(if there { add } else { x_line })))
+                        }
+                    };
+                    value.store(if there { y_line.wrapping_add(j * y.step) } else { spare });
                 }
             }
         }
@@ -268,15 +285,24 @@ macro_rules! kernels {
 
             $(#[$feature])?
             unsafe fn output<const H: usize, const M: usize>(
-                line: &Line, x: Lines<*const f32>, y: Lines<*mut f32>, count: usize,
-                outputs: usize, end: Option<End>,
+                line: &Line, x: Lines<*const f32>, y: Lines<*mut f32>, counts: (usize, usize),
+                end: End, spare: *mut f32,
             ) {
-                // SAFETY: the features are enabled; the rest is the caller's promise. Each call is
-                // compiled by itself.
+                // Each call is compiled by itself.
+                // SAFETY: the features are enabled; the rest is the caller's promise.
                 unsafe {
                     match end {
-                        None => super::output::<$vector, H, M>(line, x, y, count, outputs, None),
-                        end => super::output::<$vector, H, M>(line, x, y, count, outputs, end),
+                        End::Nothing => {
+                            super::output::<$vector, H, M>(line, x, y, counts, End::Nothing, spare);
+                        }
+                        End::Same { bias, floor } => {
+                            let end = End::Same { bias, floor };
+                            super::output::<$vector, H, M>(line, x, y, counts, end, spare);
+                        }
+                        End::Each { add, floor } => {
+                            let end = End::Each { add, floor };
+                            super::output::<$vector, H, M>(line, x, y, counts, end, spare);
+                        }
                     }
                 }
             }
@@ -310,9 +336,9 @@ unsafe fn copy_out(
     _: &Line,
     _: Lines<*const f32>,
     _: Lines<*mut f32>,
-    _: usize,
-    _: usize,
-    _: Option<End>,
+    _: (usize, usize),
+    _: End,
+    _: *mut f32,
 ) {
     unreachable!("an axis of one tap is not transformed")
 }

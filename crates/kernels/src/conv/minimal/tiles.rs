@@ -4,7 +4,7 @@
 
 use super::Minimal;
 use super::lines::{End, Kernels, Lines};
-use super::transform::Transform;
+use super::transform::{Run, Transform};
 use crate::conv::bilinear::{Memory, Scheme, Step};
 use crate::conv::target::{Target, Targets};
 use crate::epilogue::{Ends, PerBlock};
@@ -25,6 +25,9 @@ pub(in crate::conv) struct Tiles<'a> {
     output: (usize, usize),
     grid: (usize, usize),
 }
+
+/// Blocks of a tile's inputs that are transformed together where each has a single line.
+const RUN: usize = 4;
 
 /// A tile: its picture, and its row and column in the grid of tiles.
 #[derive(Clone, Copy)]
@@ -103,7 +106,7 @@ impl<'a> Tiles<'a> {
     fn transform(&self, memory: &Memory, tiles: usize) -> Transform<'_> {
         let Self { minimal, kernels, .. } = self;
         let Memory { inputs_point, sums_point, room, .. } = *memory;
-        let half = room.wrapping_add(self.patch());
+        let half = room.wrapping_add(RUN * self.patch());
         let fold = self.x.blocks * tiles * LANES;
         Transform { minimal, kernels, inputs_point, sums_point, fold, half }
     }
@@ -131,31 +134,42 @@ impl Scheme for Tiles<'_> {
     }
 
     fn room(&self) -> usize {
-        self.patch() + Transform::room(self.minimal)
+        RUN * self.patch() + Transform::room(self.minimal)
     }
 
     unsafe fn inputs(&self, memory: &Memory, tiles: Range<usize>) {
         let (transform, size) = (self.transform(memory, tiles.len()), self.minimal.window());
         let (step, block_stride) = (self.x.layout.row_stride(), self.x.layout.block_stride());
-        let mut windows = self.places(tiles.start).take(tiles.len()).map(|place| self.window(place));
+        let most = if self.minimal.tile.0 == 1 || self.minimal.tile.1 == 1 { RUN } else { 1 };
+        let mut windows =
+            self.places(tiles.start).take(tiles.len()).map(|place| self.window(place));
         let mut next = windows.next();
         for i in 0..tiles.len() {
             let Some((first, readable)) = next else { break };
             next = windows.next();
-            for block in 0..self.x.blocks {
-                if let Some((next, readable)) = next {
-                    ask_for(next.wrapping_add(block * block_stride), step, readable);
-                }
+            for block in (0..self.x.blocks).step_by(most) {
+                let blocks = most.min(self.x.blocks - block);
                 let to = (block * tiles.len() + i) * LANES;
+                let mut run = Run { blocks, x: block_stride, y: tiles.len() * LANES };
                 // SAFETY: the window's readable part lies inside the tensor; the points lie in
-                // the task's memory.
+                // the task's memory, and the room has space for a run of windows.
                 unsafe {
+                    for block in block..block + blocks {
+                        let Some((next, readable)) = next else { break };
+                        ask_for(next.wrapping_add(block * block_stride), step, readable);
+                    }
                     let start = first.wrapping_add(block * block_stride);
                     let mut from = Lines { start, step, next: LANES };
                     if readable != size {
-                        from = copy_patch(from, readable, size, memory.room);
+                        for block in 0..blocks {
+                            let x =
+                                Lines { start: start.wrapping_add(block * block_stride), ..from };
+                            copy_patch(x, readable, size, memory.room.add(block * self.patch()));
+                        }
+                        run.x = self.patch();
+                        from = Lines { start: memory.room, step: size.1 * LANES, next: LANES };
                     }
-                    transform.input(from, memory.inputs.add(to));
+                    transform.input(from, memory.inputs.add(to), run);
                 }
             }
         }
@@ -181,8 +195,8 @@ impl Scheme for Tiles<'_> {
                     let start = data.at(to);
                     let y = Lines { start, step: LANES, next: layout.row_stride() };
                     let end = match self.accumulate {
-                        true => End { add: y.as_read(), ..End::same(bias, floor) },
-                        false => End::same(bias, floor),
+                        true => End::Each { add: y.as_read(), floor: floor.0 },
+                        false => End::Same { bias: bias.0, floor: floor.0 },
                     };
                     transform.output(memory.sums.add(from), y, exist, end);
                 }
@@ -224,7 +238,7 @@ unsafe fn copy_patch(
     readable: (usize, usize),
     size: (usize, usize),
     patch: *mut f32,
-) -> Lines<*const f32> {
+) {
     for row in 0..size.0 {
         // SAFETY: the caller's promise.
         unsafe {
@@ -236,5 +250,4 @@ unsafe fn copy_patch(
             to.add(count).write_bytes(0, size.1 * LANES - count);
         }
     }
-    Lines { start: patch, step: size.1 * LANES, next: LANES }
 }

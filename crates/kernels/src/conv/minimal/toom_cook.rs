@@ -25,7 +25,7 @@ pub(super) struct ToomCook {
     pub pairs: Vec<Exact>,
 }
 
-/// Points by their number of pairs. Small numerators and denominators of about equal size keep
+/// Points by their number of pairs; 1 is in the middle of an odd number. Small numerators and denominators of about equal size keep
 /// the rounding errors small; these sets came out best of an exhaustive search of those with
 /// terms up to 4.
 const PAIRS: [&[(i128, i128)]; 6] = [
@@ -49,6 +49,11 @@ impl ToomCook {
         let pairs = if taps == 1 { 0 } else { (outputs + taps - 2) / 2 };
         let pairs = PAIRS.get(pairs)?.iter().map(|&(a, b)| Exact::new(a, b)).collect();
         Some(Self { outputs, taps, pairs })
+    }
+
+    /// Which of so many pairs is ±1; past the end where none is.
+    pub const fn one(pairs: usize) -> usize {
+        if pairs % 2 == 1 { pairs / 2 } else { pairs }
     }
 
     /// Inputs of a tile and multiplications, n.

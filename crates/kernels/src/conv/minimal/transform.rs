@@ -18,17 +18,30 @@ pub(super) struct Transform<'a> {
     pub half: *mut f32,
 }
 
+/// Blocks of one tile's inputs: from one block's window to the next's, and among the points.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
+    pub blocks: usize,
+    pub x: usize,
+    pub y: usize,
+}
+
 impl Transform<'_> {
-    /// Values that lie half transformed at a time: two tiles' points at most.
+    /// Values that lie half transformed at a time, two tiles' points at most, and a spare vector.
     pub fn room(minimal: &Minimal) -> usize {
-        2 * minimal.points() * LANES
+        (2 * minimal.points() + 1) * LANES
     }
 
-    /// Bᵀ: `x` is the window's rows (`step`) and columns (`next`), `y` the first of all points.
+    fn spare(&self) -> *mut f32 {
+        self.half.wrapping_add(2 * self.minimal.points() * LANES)
+    }
+
+    /// Bᵀ of some blocks: `x` is the first one's rows (`step`) and columns (`next`) of the window,
+    /// `y` the first of all its points.
     ///
     /// # Safety
-    /// The window is readable, the points writable.
-    pub unsafe fn input(&self, x: Lines<*const f32>, y: *mut f32) {
+    /// The windows are readable, the points writable.
+    pub unsafe fn input(&self, x: Lines<*const f32>, y: *mut f32, run: Run) {
         let stride = self.minimal.stride;
         let fold = if self.minimal.folds() > 1 { self.fold } else { 0 };
         for (number, part) in self.minimal.parts.iter().enumerate() {
@@ -39,14 +52,37 @@ impl Transform<'_> {
                     step: stride.0 * x.step,
                     next: stride.1 * x.next,
                 };
-                self.part_input(part, x, y.add(part.point * self.inputs_point + number * fold));
+                let y = y.add(part.point * self.inputs_point + number * fold);
+                self.part_input(part, x, y, run);
             }
         }
     }
 
     /// # Safety
     /// As for [`Transform::input`].
-    unsafe fn part_input(&self, part: &Part, x: Lines<*const f32>, y: *mut f32) {
+    unsafe fn part_input(&self, part: &Part, x: Lines<*const f32>, y: *mut f32, run: Run) {
+        let (down, across) = part.points();
+        let line = |step| Lines { start: x.start, step, next: run.x };
+        let points = Lines { start: y, step: self.inputs_point, next: run.y };
+        // SAFETY: the caller's promise.
+        unsafe {
+            // A single line of each block: one call has its numbers ready for all.
+            if down == 1 {
+                part.columns.input(self.kernels, line(x.next), points, run.blocks);
+            } else if across == 1 {
+                part.rows.input(self.kernels, line(x.step), points, run.blocks);
+            } else {
+                for block in 0..run.blocks {
+                    let x = Lines { start: x.start.add(block * run.x), ..x };
+                    self.block_input(part, x, y.add(block * run.y));
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Transform::input`].
+    unsafe fn block_input(&self, part: &Part, x: Lines<*const f32>, y: *mut f32) {
         let (rows, columns) = (&part.rows, &part.columns);
         let (down, across) = part.points();
         let point = self.inputs_point;
@@ -108,20 +144,26 @@ impl Transform<'_> {
         let along_columns = Lines { start: sums, step: point, next: across * point };
         let along_rows = Lines { start: sums, step: across * point, next: point };
         let turned = Lines { start: y.start, step: y.next, next: y.step };
+        let spare = self.spare();
         // SAFETY: the caller's promise.
         unsafe {
             if rows.exact.is_identity() {
-                columns.output(self.kernels, along_columns, y, exist.0, exist.1, Some(end));
+                columns.output(self.kernels, along_columns, y, exist, end, spare);
             } else if columns.exact.is_identity() {
-                let add = Lines { step: end.add.next, next: end.add.step, ..end.add };
-                let end = Some(End { add, ..end });
-                rows.output(self.kernels, along_rows, turned, exist.1, exist.0, end);
+                let end = match end {
+                    End::Each { add, floor } => {
+                        let add = Lines { step: add.next, next: add.step, ..add };
+                        End::Each { add, floor }
+                    }
+                    end => end,
+                };
+                rows.output(self.kernels, along_rows, turned, (exist.1, exist.0), end, spare);
             } else {
                 let row = across * LANES;
                 let half = Lines { start: self.half, step: row, next: LANES };
-                rows.output(self.kernels, along_rows, half, across, exist.0, None);
+                rows.output(self.kernels, along_rows, half, (across, exist.0), End::Nothing, spare);
                 let half = Lines { start: self.half.cast_const(), step: LANES, next: row };
-                columns.output(self.kernels, half, y, exist.0, exist.1, Some(end));
+                columns.output(self.kernels, half, y, exist, end, spare);
             }
         }
     }
@@ -148,18 +190,24 @@ impl Transform<'_> {
         };
         let (rows, columns) = (&ee.rows, &ee.columns);
         let (down, row) = (ee.points().0, self.minimal.tile.1 * LANES);
+        let spare = self.spare();
         // SAFETY: the caller's promise.
         unsafe {
             let odd = self.half.add(down * row);
             let to = |start| Lines { start, step: LANES, next: row };
             let turned =
                 |start: *mut f32| Lines { start: start.cast_const(), step: row, next: LANES };
-            let plus = |part| Some(End { add: points(part), floor: Ends::NONE.of(&(0..1)).1.0 });
-            columns.output(self.kernels, points(ee), to(self.half), down, exist.1, plus(eo));
-            columns.output(self.kernels, points(oe), to(odd), exist.0, exist.1, plus(oo));
+            let lowest = Ends::NONE.of(&(0..1)).1.0;
+            let plus = |part| End::Each { add: points(part), floor: lowest };
+            let (End::Same { floor, .. } | End::Each { floor, .. }) = end else {
+                unreachable!("whole tiles are ended")
+            };
+            let half = to(self.half);
+            columns.output(self.kernels, points(ee), half, (down, exist.1), plus(eo), spare);
+            columns.output(self.kernels, points(oe), to(odd), exist, plus(oo), spare);
             let y = Lines { start: y.start, step: y.next, next: y.step };
-            let end = Some(End { add: turned(odd), ..end });
-            rows.output(self.kernels, turned(self.half), y, exist.1, exist.0, end);
+            let end = End::Each { add: turned(odd), floor };
+            rows.output(self.kernels, turned(self.half), y, (exist.1, exist.0), end, spare);
         }
     }
 }

@@ -27,7 +27,8 @@ static ZEROS: [f32; LANES] = [0.0; LANES];
 
 /// Each point has a matrix of its own.
 static STEPS: [Step; POINTS * POINTS] = {
-    let mut steps = [Step { point: 0, matrix: 0, turn: 0, turns: 1, plain: false }; POINTS * POINTS];
+    let mut steps =
+        [Step { point: 0, matrix: 0, turn: 0, turns: 1, plain: false }; POINTS * POINTS];
     let mut point = 0;
     while point < steps.len() {
         (steps[point].point, steps[point].matrix) = (point, point);
