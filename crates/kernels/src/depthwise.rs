@@ -6,10 +6,15 @@
 //! neighbouring windows read. The arithmetic is then lane by lane. Gradients of the input are
 //! computed at the outputs' lanes and then *folded* back.
 
+mod dealing;
+mod summing;
+
+use self::dealing::{Lanes, Place, Spread, deal};
+use self::summing::{STRIP, Window, convolve_rows};
 use crate::conv::Geometry;
 use crate::pointwise::bands::{self, assert_whole, for_each_band, for_each_band_of};
-use crate::pointwise::lanes::{BlockChannels, by_block, split_lanes};
-use crate::simd::{Vector, kernel, prefetch_to_write};
+use crate::pointwise::lanes::{BlockChannels, by_block};
+use crate::simd::{Vector, kernel};
 use crate::threads::Shared;
 use crate::threads::with_scratch;
 use crate::{Buffer, Channels, Cpu, LANES, View, ViewMut};
@@ -34,29 +39,33 @@ pub fn forward(
     let (kernel, stride) = (geometry.kernel.0, geometry.stride.0);
     let width = y.layout.width;
     let spread = layer.spread(STRIP.min(width));
-    let ahead = y.layout.row_stride();
+    let slots = kernel + stride;
     let lanes: Vec<Lanes> = (0..y.blocks).map(|b| layer.inputs_of(b, &x)).collect();
     for_each_band_of(cpu, y, false, BAND_ROWS, |band| {
         let (picture, block) = (band.picture, band.block);
         let filters = &filters[block * layer.taps() * LANES..][..layer.taps() * LANES];
-        with_scratch(kernel * spread.len(), |ring| {
+        with_scratch(slots * spread.len(), |ring| {
             for strip in (0..width).step_by(STRIP) {
                 let outputs = strip..width.min(strip + STRIP);
                 // Rows dealt out, the padding's counted, are kept for the next output rows: as many
                 // as a window is high.
                 let mut undealt = 0;
-                for i in band.rows.clone() {
-                    for row in undealt.max(i * stride)..i * stride + kernel {
-                        let dealt = &mut ring[row % kernel * spread.len()..][..spread.len()];
+                for i in band.rows.clone().step_by(2) {
+                    let rows = i..band.rows.end.min(i + 2);
+                    let end = (rows.end - 1) * stride + kernel;
+                    for row in undealt.max(i * stride)..end {
+                        let dealt = &mut ring[row % slots * spread.len()..][..spread.len()];
                         let at = Place { picture, row, column: strip * geometry.stride.1 };
                         deal(cpu, &x, at, &lanes[block], geometry, spread, dealt);
                     }
-                    undealt = i * stride + kernel;
-                    let first = i * stride % kernel;
-                    let window = Window { ring, spread, geometry, first, ahead };
-                    let y = &mut band.row(i)[outputs.start * LANES..outputs.end * LANES];
-                    // SAFETY: the ring is as large as the windows reach.
-                    unsafe { convolve_row(cpu, window, filters, lanes[block].end, y) };
+                    undealt = end;
+                    let window = Window { ring, spread, geometry, first: i * stride % slots };
+                    let pair = rows.len() == 2;
+                    let mut y = band.rows_mut(rows);
+                    y.start = y.start.wrapping_add(outputs.start * LANES);
+                    let end = lanes[block].end;
+                    // SAFETY: the ring is as large as the windows reach, and has the rows' slots.
+                    unsafe { convolve_rows(cpu, window, filters, end, y, outputs.len(), pair) };
                 }
             }
         });
@@ -164,54 +173,6 @@ struct Layer<'a> {
     geometry: &'a Geometry,
 }
 
-/// From where the lanes of a dealt pixel come: from some lane on all from one input block, until
-/// the next such run begins.
-struct Lanes {
-    runs: [Run; LANES],
-    count: usize,
-    /// Lanes from here on are spare: zero.
-    end: usize,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Run {
-    /// First lane.
-    lane: usize,
-    /// Distance of the block from the view's first one.
-    offset: usize,
-    /// The lane that each of the run's lanes reads.
-    places: [u32; LANES],
-}
-
-/// How a dealt row lies in memory: columns a stride apart one behind the other.
-#[derive(Clone, Copy)]
-struct Spread {
-    stride: usize,
-    /// Columns with the same remainder by the stride.
-    columns: usize,
-}
-
-impl Spread {
-    /// Values of a row.
-    fn len(self) -> usize {
-        self.stride * self.columns * LANES
-    }
-
-    /// Where a column's pixel starts.
-    #[inline(always)]
-    fn at(self, column: usize) -> usize {
-        (column % self.stride * self.columns + column / self.stride) * LANES
-    }
-}
-
-/// A row of a picture from some column on, both counted with the padding.
-#[derive(Clone, Copy)]
-struct Place {
-    picture: usize,
-    row: usize,
-    column: usize,
-}
-
 impl<'a> Layer<'a> {
     fn new(inputs: &Channels, multiplier: usize, geometry: &'a Geometry) -> Self {
         Self {
@@ -297,221 +258,9 @@ impl<'a> Layer<'a> {
     }
 }
 
-impl Lanes {
-    /// From the lanes of `view` that each lane in turn reads.
-    fn new(read: impl Iterator<Item = usize>, view: &View) -> Self {
-        let mut lanes = Lanes { runs: [Run::default(); LANES], count: 0, end: 0 };
-        for number in read {
-            let offset = number / LANES * view.layout.block_stride();
-            if lanes.count == 0 || lanes.runs[lanes.count - 1].offset != offset {
-                lanes.runs[lanes.count] = Run { lane: lanes.end, offset, ..Run::default() };
-                lanes.count += 1;
-            }
-            lanes.runs[lanes.count - 1].places[lanes.end] = (number % LANES) as u32;
-            lanes.end += 1;
-        }
-        lanes
-    }
-}
-
-/// Fills `dealt` with a row's pixels, with zeros where the picture is not.
-fn deal(
-    cpu: &Cpu,
-    from: &View,
-    at: Place,
-    lanes: &Lanes,
-    geometry: &Geometry,
-    spread: Spread,
-    dealt: &mut [f32],
-) {
-    let (padding, layout) = (geometry.padding, &from.layout);
-    let reach = spread.stride * spread.columns;
-    let start = padding.1.saturating_sub(at.column).min(reach);
-    let end = (padding.1 + layout.width).saturating_sub(at.column).min(reach);
-    let row = at.row.checked_sub(padding.0).filter(|&row| row < layout.height);
-    if row.is_none() || start > 0 || end < reach {
-        dealt.fill(0.0);
-    }
-    if let Some(row) = row
-        && start < end
-    {
-        let column = at.column + start - padding.1;
-        let values = &from.data[from.offset(at.picture, 0, row, column)..];
-        // SAFETY: the row's pixels lie in the view, from its first block on.
-        unsafe { deal_pixels(cpu, values, lanes, spread, start, end, dealt) };
-    }
-}
-
-kernel! {
-    /// Deals out columns `start` to `end`.
-    ///
-    /// # Safety
-    /// `values` starts at the first pixel, and has all blocks of all; `dealt` is as long as
-    /// `spread` says.
-    unsafe fn deal_pixels<V>(
-        values: &[f32], lanes: &Lanes, spread: Spread, start: usize, end: usize,
-        dealt: &mut [f32],
-    ) {
-        let narrow = lanes.end <= V::Half::LANES;
-        // SAFETY: the caller's promise.
-        unsafe {
-            if narrow {
-                deal_lanes::<V::Half>(values, lanes, spread, start, end, dealt);
-            } else {
-                deal_lanes::<V>(values, lanes, spread, start, end, dealt);
-            }
-        }
-    }
-}
-
-/// [`deal_pixels`] with the vectors that suit.
-///
-/// # Safety
-/// As there, and the machine has `V`'s instructions.
-#[inline(always)]
-unsafe fn deal_lanes<V: Vector>(
-    values: &[f32],
-    lanes: &Lanes,
-    spread: Spread,
-    start: usize,
-    end: usize,
-    dealt: &mut [f32],
-) {
-    for lane in (0..lanes.end).step_by(V::LANES) {
-        for (n, run) in lanes.runs[..lanes.count].iter().enumerate() {
-            for first in start..end.min(start + spread.stride) {
-                let mut to = dealt[spread.at(first) + lane..].as_mut_ptr();
-                let mut from = values[(first - start) * LANES + run.offset..].as_ptr();
-                for _ in (first..end).step_by(spread.stride) {
-                    // SAFETY: in bounds by the caller's promise.
-                    unsafe {
-                        let zero = V::splat(0.0);
-                        let old = if n == 0 { zero } else { V::load(to) };
-                        let value = V::pick(from, run.places.as_ptr().add(lane));
-                        let value = split_lanes(lanes.end, lane, value, zero);
-                        split_lanes(run.lane, lane, old, value).store(to);
-                    }
-                    to = to.wrapping_add(LANES);
-                    from = from.wrapping_add(spread.stride * LANES);
-                }
-            }
-        }
-    }
-}
-
-/// Outputs of a row whose sums stay in registers, each filter value being read once for all of
-/// them. What they read, as many rows as a window is high, stays in the first cache.
-const STRIP: usize = 14;
-
-/// Outputs, fewer than a strip, or taps of [`correlate_row`] done at a time: so many independent
-/// sums keep the unit busy, and share a load.
+/// Taps that [`correlate_row`] does at a time: so many independent sums keep the unit busy, and
+/// share a load.
 const TOGETHER: usize = 4;
-
-/// What the windows of some outputs read.
-#[derive(Clone, Copy)]
-struct Window<'a> {
-    /// Dealt rows.
-    ring: &'a [f32],
-    spread: Spread,
-    geometry: &'a Geometry,
-    /// The dealt row that is the windows' first; after the last comes number 0.
-    first: usize,
-    /// From the outputs to those of the next row.
-    ahead: usize,
-}
-
-kernel! {
-    /// Outputs of one row of windows, no more than a strip; lanes from `end` on are spare.
-    ///
-    /// # Safety
-    /// The dealt rows are as long as the windows reach, `taps` as many as the geometry says.
-    unsafe fn convolve_row<V>(window: Window, taps: &[f32], end: usize, y: &mut [f32]) {
-        let narrow = end <= V::Half::LANES;
-        // SAFETY: the caller's promise.
-        unsafe {
-            if narrow {
-                convolve_lanes::<V::Half>(window, taps, end, y);
-            } else {
-                convolve_lanes::<V>(window, taps, end, y);
-            }
-        }
-    }
-}
-
-/// [`convolve_row`] with the vectors that suit.
-///
-/// # Safety
-/// As there, and the machine has `V`'s instructions.
-#[inline(always)]
-unsafe fn convolve_lanes<V: Vector>(window: Window, taps: &[f32], end: usize, y: &mut [f32]) {
-    let width = y.len() / LANES;
-    for lane in (0..LANES).step_by(V::LANES) {
-        // SAFETY: in bounds by the caller's promise.
-        unsafe {
-            let (taps, y) = (taps.as_ptr().add(lane), y.as_mut_ptr().add(lane));
-            let mut j = 0;
-            while j < width {
-                let x = window.ring.as_ptr().add(j * LANES + lane);
-                let y = y.add(j * LANES);
-                j += if lane >= end {
-                    V::splat(0.0).store(y);
-                    1
-                } else if width - j >= STRIP {
-                    convolve::<V, STRIP>(x, window, taps, y)
-                } else if width - j >= TOGETHER {
-                    convolve::<V, TOGETHER>(x, window, taps, y)
-                } else {
-                    convolve::<V, 1>(x, window, taps, y)
-                };
-            }
-        }
-    }
-}
-
-/// `N` outputs from what lies from `x` on, which is in the first dealt row; returns `N`.
-///
-/// # Safety
-/// The pixels and taps are there, and the machine has `V`'s instructions.
-#[inline(always)]
-unsafe fn convolve<V: Vector, const N: usize>(
-    x: *const f32,
-    window: Window,
-    mut tap: *const f32,
-    y: *mut f32,
-) -> usize {
-    let Window { spread, geometry, first, .. } = window;
-    let (height, width) = geometry.kernel;
-    // SAFETY: the caller's promise.
-    unsafe {
-        // By then the next row's lines have come.
-        for j in 0..N {
-            prefetch_to_write(y.wrapping_add(window.ahead + j * LANES));
-        }
-        let mut sums = [V::splat(0.0); N];
-        for row in (first..height).chain(0..first) {
-            // As `Spread::at`, without its divisions.
-            let mut x = x.add(row * spread.len());
-            let mut remainder = 0;
-            for _ in 0..width {
-                let value = V::load(tap);
-                for (j, sum) in sums.iter_mut().enumerate() {
-                    *sum = V::load(x.add(j * LANES)).mul_add(value, *sum);
-                }
-                tap = tap.add(LANES);
-                x = x.wrapping_add(spread.columns * LANES);
-                remainder += 1;
-                if remainder == spread.stride {
-                    remainder = 0;
-                    x = x.wrapping_sub(spread.len()).wrapping_add(LANES);
-                }
-            }
-        }
-        for (j, sum) in sums.iter().enumerate() {
-            sum.store(y.add(j * LANES));
-        }
-    }
-    N
-}
 
 kernel! {
     /// Adds the products of one row of outputs' gradients with one filter row to the inputs that
