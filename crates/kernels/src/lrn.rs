@@ -212,7 +212,7 @@ unsafe fn inverse_three_quarters<V: Vector, const N: usize>(d: [V; N]) -> [V; N]
         }
         let h = errors(d, y);
         let mut power = [V::splat(0.134_852_68); N];
-        for c in [0.158_056_63, 0.249_802_13, 0.999_994_57] {
+        for c in [0.158_056_63, 0.249_802_13, 0.999_994_6] {
             for i in 0..N {
                 power[i] = power[i].mul_add(h[i], V::splat(c));
             }

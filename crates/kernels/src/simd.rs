@@ -101,7 +101,7 @@ pub(crate) trait Vector: Copy {
 }
 
 /// The bits of 1 to the power of -¾, as [`guess_power`] reckons them: 1¾ times the bits of 1, less
-/// what makes the error of one Newton step after it least.
+/// what leaves least for a polynomial to mend.
 const GUESS_OF_ONE: i32 = 0x6f12_9280;
 
 /// A float's bits as an integer are nearly its logarithm, so that -¾ of them are nearly those of

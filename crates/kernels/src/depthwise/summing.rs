@@ -1,5 +1,8 @@
 //! The sums of dealt rows' products with the filters.
 
+// Indices throughout, because the loops must unroll into registers.
+#![allow(clippy::needless_range_loop)]
+
 use super::dealing::Spread;
 use crate::LANES;
 use crate::conv::Geometry;
