@@ -27,7 +27,7 @@ pub struct Lrn {
 
 /// Pixels copied at a time: few enough to stay in the first cache, many enough that a value has
 /// left the store queue before it is read again at another alignment.
-const PIXELS: usize = 28;
+const PIXELS: usize = 8;
 
 /// Normalises `x`, whose lanes hold `channels`.
 pub fn forward(cpu: &Cpu, x: View, channels: &Channels, lrn: &Lrn, y: &mut ViewMut) {
@@ -370,33 +370,24 @@ unsafe fn forward_pixels<V: Vector, const USUAL: bool>(
             let x_at = x.values.as_ptr().add(first * LANES);
             let y_at = y.start.add(first * LANES);
             let squares = scratch.as_mut_ptr();
-            // A block follows as soon as the squares in its windows are there: the first cache
-            // holds what few blocks read.
-            let mut ready = 0;
             for (b, own) in blocks.iter().enumerate() {
                 square::<V>(x_at.add(b * x.block_stride), pixels, *own, line, squares);
-                let squared = own.first;
-                while ready < blocks.len()
-                    && (b + 1 == blocks.len()
-                        || blocks[ready].first + blocks[ready].count + line.after <= squared)
-                {
-                    let own = blocks[ready];
-                    let x_at = x_at.add(ready * x.block_stride);
-                    let y_at = y_at.add(ready * y.block_stride);
-                    let lines = squares.add(line.padding() + own.first - line.before);
-                    let mut p = 0;
-                    while p < pixels {
-                        let together = if pixels - p < TOGETHER { 1 } else { TOGETHER };
-                        let at = (lines.add(p * line.len()), x_at.add(p * LANES));
-                        let y_at = y_at.add(p * LANES);
-                        if together == 1 {
-                            normalise::<V, USUAL, 1>(at.0, at.1, own.count, line, y_at);
-                        } else {
-                            normalise::<V, USUAL, TOGETHER>(at.0, at.1, own.count, line, y_at);
-                        }
-                        p += together;
+            }
+            for (b, own) in blocks.iter().enumerate() {
+                let lines = squares.add(line.padding() + own.first - line.before);
+                let x_at = x_at.add(b * x.block_stride);
+                let y_at = y_at.add(b * y.block_stride);
+                let mut p = 0;
+                while p < pixels {
+                    let together = if pixels - p < TOGETHER { 1 } else { TOGETHER };
+                    let at = (lines.add(p * line.len()), x_at.add(p * LANES));
+                    let y_at = y_at.add(p * LANES);
+                    if together == 1 {
+                        normalise::<V, USUAL, 1>(at.0, at.1, own.count, line, y_at);
+                    } else {
+                        normalise::<V, USUAL, TOGETHER>(at.0, at.1, own.count, line, y_at);
                     }
-                    ready += 1;
+                    p += together;
                 }
             }
         }
