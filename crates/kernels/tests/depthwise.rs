@@ -186,6 +186,16 @@ fn known_layers() {
         pictures: 2,
     };
     plain.check(2, [common::PLAIN; 3]);
+    // Output blocks that read several input blocks each, and strides larger than the filter.
+    let ragged = Problem {
+        inputs: Channels::concat(&[3, 1, 2, 17, 1].map(Channels::new)),
+        multiplier: 1,
+        input: (9, 70),
+        output: (3, 35),
+        geometry: Geometry { kernel: (1, 2), stride: (3, 2), padding: (0, 1) },
+        pictures: 1,
+    };
+    ragged.check(3, [common::PLAIN; 3]);
 }
 
 #[test]

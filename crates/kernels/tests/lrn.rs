@@ -82,6 +82,33 @@ fn extremes() {
     }
 }
 
+/// The usual exponent's power by itself, over all that a float holds.
+#[test]
+fn powers() {
+    let lrn = Lrn { size: 1, alpha: 0.0, beta: 0.75, k: 1.0 };
+    let channels = Channels::new(1);
+    let x = Tensor { shape: [1, 1, 1, 1], data: vec![1.0] };
+    let input = Placed::new(&x, &channels, common::PLAIN);
+    for [cpu, _] in common::cpus() {
+        for bits in (f32::MIN_POSITIVE.to_bits()..f32::INFINITY.to_bits()).step_by(123_457) {
+            let k = f32::from_bits(bits);
+            let mut out = Placed::unwritten(x.shape, &channels, common::PLAIN);
+            lrn::forward(&cpu, input.view(), &channels, &Lrn { k, ..lrn }, &mut out.view_mut());
+            let (y, expected) = (out.checked().data[0], f64::from(k).powf(-0.75));
+            // Two units in the last place of the power.
+            assert!((y - expected).abs() <= 2.4e-7 * expected, "{y:e} for {k:e} ^ -3/4");
+        }
+        // What overflows is divided by infinity; what is not a number stays so.
+        let x = Tensor { shape: [1, 1, 1, 2], data: vec![1e30, f64::NAN] };
+        let input = Placed::new(&x, &channels, common::PLAIN);
+        let mut out = Placed::unwritten(x.shape, &channels, common::PLAIN);
+        let lrn = Lrn { alpha: 1.0, ..lrn };
+        lrn::forward(&cpu, input.view(), &channels, &lrn, &mut out.view_mut());
+        let y = out.checked().data;
+        assert!(y[0] == 0.0 && y[1].is_nan(), "{y:?}");
+    }
+}
+
 #[test]
 fn batches_do_not_matter() {
     let lrn = Lrn { size: 5, alpha: 0.5, beta: 0.75, k: 1.0 };

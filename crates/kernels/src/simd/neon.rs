@@ -1,6 +1,6 @@
 //! NEON, which every 64-bit ARM has.
 
-use super::Vector;
+use super::{GUESS_OF_ONE, Vector};
 use std::arch::aarch64::*;
 
 /// Four lanes.
@@ -9,6 +9,7 @@ pub(crate) struct Neon(float32x4_t);
 
 impl Vector for Neon {
     const LANES: usize = 4;
+    type Half = Neon;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -26,6 +27,20 @@ impl Vector for Neon {
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: writable.
         unsafe { vst1q_f32(to, self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn pick(from: *const f32, places: *const u32) -> Self {
+        // SAFETY: readable.
+        unsafe {
+            let from = from.cast::<u8>();
+            let [a, b, c, d] = [0, 16, 32, 48].map(|i| vld1q_u8(from.add(i)));
+            // A value's four bytes, the lowest first.
+            let bytes = vmulq_n_u32(vld1q_u32(places), 0x0404_0404);
+            let bytes = vaddq_u32(bytes, vdupq_n_u32(0x0302_0100));
+            let table = uint8x16x4_t(a, b, c, d);
+            Self(vreinterpretq_f32_u8(vqtbl4q_u8(table, vreinterpretq_u8_u32(bytes))))
+        }
     }
 
     #[inline(always)]
@@ -53,9 +68,13 @@ impl Vector for Neon {
     }
 
     #[inline(always)]
-    fn sqrt(self) -> Self {
+    fn guess_power(self) -> Self {
         // SAFETY: NEON is part of the baseline.
-        Self(unsafe { vsqrtq_f32(self.0) })
+        unsafe {
+            let bits = vreinterpretq_s32_f32(self.0);
+            let rest = vsubq_s32(vdupq_n_s32(GUESS_OF_ONE), bits);
+            Self(vreinterpretq_f32_s32(vaddq_s32(rest, vshrq_n_s32::<2>(bits))))
+        }
     }
 
     #[inline(always)]

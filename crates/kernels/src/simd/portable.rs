@@ -11,6 +11,7 @@ pub(crate) struct Portable([f32; 8]);
 
 impl Vector for Portable {
     const LANES: usize = 8;
+    type Half = Portable;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -27,6 +28,12 @@ impl Vector for Portable {
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: writable.
         unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn pick(from: *const f32, places: *const u32) -> Self {
+        // SAFETY: readable.
+        Self(from_fn(|i| unsafe { *from.add(*places.add(i) as usize) }))
     }
 
     #[inline(always)]
@@ -50,8 +57,8 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
-    fn sqrt(self) -> Self {
-        Self(from_fn(|i| self.0[i].sqrt()))
+    fn guess_power(self) -> Self {
+        Self(from_fn(|i| super::guess_power(self.0[i])))
     }
 
     // `f32::mul_add` is a call into the C library where the baseline has no such instruction.

@@ -1,6 +1,6 @@
 //! AVX-512 and AVX2 with FMA.
 
-use super::Vector;
+use super::{GUESS_OF_ONE, Vector};
 use std::arch::x86_64::*;
 
 /// Sixteen lanes.
@@ -9,6 +9,7 @@ pub(crate) struct Avx512(__m512);
 
 impl Vector for Avx512 {
     const LANES: usize = 16;
+    type Half = Avx2;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -26,6 +27,15 @@ impl Vector for Avx512 {
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: writable.
         unsafe { _mm512_storeu_ps(to, self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn pick(from: *const f32, places: *const u32) -> Self {
+        // SAFETY: readable, and the caller has the instruction set.
+        unsafe {
+            let places = _mm512_loadu_si512(places.cast());
+            Self(_mm512_permutexvar_ps(places, _mm512_loadu_ps(from)))
+        }
     }
 
     #[inline(always)]
@@ -53,9 +63,14 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
-    fn sqrt(self) -> Self {
+    fn guess_power(self) -> Self {
         // SAFETY: a value exists only where the instructions do.
-        Self(unsafe { _mm512_sqrt_ps(self.0) })
+        unsafe {
+            let bits = _mm512_castps_si512(self.0);
+            let rest = _mm512_sub_epi32(_mm512_set1_epi32(GUESS_OF_ONE), bits);
+            let guess = _mm512_add_epi32(rest, _mm512_srai_epi32::<2>(bits));
+            Self(_mm512_castsi512_ps(guess))
+        }
     }
 
     #[inline(always)]
@@ -95,6 +110,7 @@ pub(crate) struct Avx2(__m256);
 
 impl Vector for Avx2 {
     const LANES: usize = 8;
+    type Half = Avx2;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -112,6 +128,19 @@ impl Vector for Avx2 {
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: writable.
         unsafe { _mm256_storeu_ps(to, self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn pick(from: *const f32, places: *const u32) -> Self {
+        // SAFETY: readable, and the caller has the instruction set.
+        unsafe {
+            let places = _mm256_loadu_si256(places.cast());
+            // The permutation heeds three bits of a number; the fourth becomes the sign that blends.
+            let low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(from), places);
+            let high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(from.add(8)), places);
+            let fourth = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(places));
+            Self(_mm256_blendv_ps(low, high, fourth))
+        }
     }
 
     #[inline(always)]
@@ -139,9 +168,14 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
-    fn sqrt(self) -> Self {
+    fn guess_power(self) -> Self {
         // SAFETY: a value exists only where the instructions do.
-        Self(unsafe { _mm256_sqrt_ps(self.0) })
+        unsafe {
+            let bits = _mm256_castps_si256(self.0);
+            let rest = _mm256_sub_epi32(_mm256_set1_epi32(GUESS_OF_ONE), bits);
+            let guess = _mm256_add_epi32(rest, _mm256_srai_epi32::<2>(bits));
+            Self(_mm256_castsi256_ps(guess))
+        }
     }
 
     #[inline(always)]
