@@ -137,9 +137,8 @@ impl Layer {
         let inputs = self.inputs as f64;
         let (input_blocks, outputs) = (self.input_blocks as f64, self.output_blocks as f64);
         let Work { products, sums, weights } = work;
-        // And how much of the shorter of arithmetic and streaming the longer does not hide.
-        let (transforms, bare) = match algorithm {
-            Algorithm::Direct => (0.0, 0.4),
+        let transforms = match algorithm {
+            Algorithm::Direct => 0.0,
             // Along an axis of n points a transform takes about n / 2 operations a value, and moves it.
             Algorithm::Minimal { rows, columns } => {
                 let (kernel, stride) = (self.geometry.kernel, self.geometry.stride);
@@ -148,14 +147,14 @@ impl Layer {
                     _ => (outputs + taps.div_ceil(stride) - 1) as f64 / 2.0 + 3.0,
                 };
                 let each = along(rows, kernel.0, stride.0) + along(columns, kernel.1, stride.1);
-                (each * (products * input_blocks + sums * outputs), 0.7)
+                each * (products * input_blocks + sums * outputs)
             }
             // What a point takes to add up, move and store.
-            Algorithm::Strassen { .. } => (12.0 * sums * (input_blocks + outputs), 0.4),
+            Algorithm::Strassen { .. } => 12.0 * sums * (input_blocks + outputs),
         };
         let arithmetic = pictures * (products * inputs * outputs + transforms);
         let streaming = weights * inputs * outputs * STREAM;
-        arithmetic.max(streaming) + bare * arithmetic.min(streaming)
+        arithmetic.max(streaming) + 0.7 * arithmetic.min(streaming)
     }
 }
 
