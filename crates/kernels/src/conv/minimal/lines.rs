@@ -182,6 +182,24 @@ unsafe fn input<V: Vector, const H: usize>(
     }
 }
 
+/// Σ of the pairs' vectors × powers; a power of 1 is no multiplication. As a function of the arrays
+/// it would put them in memory.
+macro_rules! weighted {
+    ($vectors:ident, $powers:ident) => {{
+        let (one, start) = (ToomCook::one(H), ToomCook::one(H) % H);
+        let mut sum = $vectors[start];
+        if one == H {
+            sum = sum.mul(V::splat($powers[start]));
+        }
+        for h in 0..H {
+            if h != start {
+                sum = $vectors[h].mul_add(V::splat($powers[h]), sum);
+            }
+        }
+        sum
+    }};
+}
+
 /// Of a line with `M` outputs; with any number of them if `M` is 0. Those beyond `outputs` go to
 /// `spare`, which costs less than to ask before each.
 ///
@@ -197,7 +215,6 @@ unsafe fn output<V: Vector, const H: usize, const M: usize>(
     spare: *mut f32,
 ) {
     let most = if M == 0 { line.exact.outputs } else { M };
-    let one = ToomCook::one(H);
     // SAFETY: the caller's promise.
     unsafe {
         for lane in (0..LANES).step_by(V::LANES) {
@@ -221,28 +238,11 @@ unsafe fn output<V: Vector, const H: usize, const M: usize>(
                 }
                 for j in 0..most {
                     let powers = &line.powers[j];
-                    // Both sums are cheap; choosing the vectors first would put them in memory.
                     let mut value = first;
                     if j % 2 == 1 {
-                        value = difference[one % H];
-                        if one == H {
-                            value = value.mul(V::splat(powers[0]));
-                        }
-                        for h in 0..H {
-                            if h != one % H {
-                                value = difference[h].mul_add(V::splat(powers[h]), value);
-                            }
-                        }
+                        value = weighted!(difference, powers);
                     } else if j > 0 {
-                        value = sum[one % H];
-                        if one == H {
-                            value = value.mul(V::splat(powers[0]));
-                        }
-                        for h in 0..H {
-                            if h != one % H {
-                                value = sum[h].mul_add(V::splat(powers[h]), value);
-                            }
-                        }
+                        value = weighted!(sum, powers);
                     }
                     if line.infinity && j + 1 == most {
                         value = value.add(V::load(x_line.add((2 * H + 1) * x.step)));

@@ -25,9 +25,9 @@ pub(super) struct ToomCook {
     pub pairs: Vec<Exact>,
 }
 
-/// Points by their number of pairs; 1 is in the middle of an odd number. Small numerators and denominators of about equal size keep
-/// the rounding errors small; these sets came out best of an exhaustive search of those with
-/// terms up to 4.
+/// Points by their number of pairs; 1 is in the middle of an odd number. Small numerators and
+/// denominators of about equal size keep the rounding errors small; these sets came out best of an
+/// exhaustive search of those with terms up to 4.
 const PAIRS: [&[(i128, i128)]; 6] = [
     &[],
     &[(1, 1)],
