@@ -158,5 +158,6 @@ impl Layer {
     }
 }
 
-/// Multiply–adds of a vector in the time in which one vector of weights comes from memory.
+/// Multiply–adds of a vector, of all threads together, in the time in which one vector of weights
+/// comes from memory.
 const STREAM: f64 = 14.0;

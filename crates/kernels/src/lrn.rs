@@ -421,7 +421,6 @@ kernel! {
 /// All rows hold as many pixels as `dx` in each of `blocks`; `scratch` is zero and has three
 /// lines for each of [`PIXELS`].
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 unsafe fn backward_pixels<V: Vector, const USUAL: bool>(
     x: Source,
     dy: Source,

@@ -87,7 +87,7 @@ pub(crate) trait Vector: Copy {
     fn mul(self, other: Self) -> Self;
     /// self ÷ other
     fn div(self, other: Self) -> Self;
-    /// About self^-¾, 5.3 % too small to 3.1 % too large, where self is positive and normal. It is
+    /// About self^-¾, 5.3 % too small to 3.0 % too large, where self is positive and normal. It is
     /// [`guess_power`] in each lane: the same bits whatever the instruction set.
     fn guess_power(self) -> Self;
     /// self × factor + summand: rounded once, except in the portable form, which rounds twice.

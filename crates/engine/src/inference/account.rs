@@ -18,7 +18,7 @@ pub struct StepInfo {
     pub layer_kind: String,
     /// How a convolution is computed.
     pub algorithm: Option<Algorithm>,
-    /// Those that apply, of a convolution.
+    /// Those to choose from, of a convolution; a plan may name others that apply.
     pub candidates: Vec<Algorithm>,
     /// Multiply–adds of the definition.
     pub multiply_adds: u64,

@@ -9,8 +9,8 @@ use std::ops::Range;
 /// through it.
 const RESIDENT: usize = 160 << 10;
 
-/// Time in which a vector of weights comes from memory, in multiply–adds of a vector: with fewer
-/// tiles to use it for, a task waits for its weights.
+/// Time in which a vector of weights comes to one thread, from memory or from another core that
+/// reads it too, in multiply–adds of a vector: with fewer tiles to use it for, a task waits.
 const STREAM: usize = 12;
 
 /// Time that a value of a point takes to be transformed and moved, among the inputs and among the
@@ -77,5 +77,60 @@ impl Schedule {
     /// A task's tiles and groups.
     pub fn task(&self, task: usize) -> (Range<usize>, Range<usize>) {
         (self.tiles.part(task / self.runs.parts), self.runs.part(task % self.runs.parts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conv::{Algorithm, Geometry};
+    use crate::{Channels, Cpu};
+
+    fn filters(cpu: &Cpu, channels: (usize, usize)) -> Filters {
+        let geometry = Geometry { kernel: (3, 3), stride: (1, 1), padding: (1, 1) };
+        let algorithm = Algorithm::Minimal { rows: 4, columns: 4 };
+        let (inputs, targets) = (Channels::new(channels.0), [Channels::new(channels.1)]);
+        let mut filters = Filters::with_algorithm(&targets, &inputs, &geometry, algorithm).unwrap();
+        filters.pack(cpu, &vec![0.0; channels.0 * channels.1 * 9]);
+        filters
+    }
+
+    #[test]
+    fn tasks_cover_all_tiles_and_groups_once_and_stay_small() {
+        let cpu = Cpu::new(1).unwrap();
+        for channels in [(16, 16), (128, 128), (200, 104), (48, 720)] {
+            let filters = filters(&cpu, channels);
+            let groups = filters.groups().len();
+            for tiles in [0, 1, 4, 16, 25, 100, 1000] {
+                for threads in [1, 2, 3, 8, 64] {
+                    let schedule = Schedule::new(threads, tiles, &filters, 36);
+                    let mut seen = vec![0; tiles * groups];
+                    for task in 0..schedule.tasks() {
+                        let (tiles, runs) = schedule.task(task);
+                        assert!(tiles.len() * 36 * LANES <= RESIDENT.max(STREAM * 36 * LANES));
+                        for tile in tiles {
+                            runs.clone().for_each(|group| seen[tile * groups + group] += 1);
+                        }
+                    }
+                    assert!(seen.iter().all(|&times| times == 1), "{channels:?} {tiles} {threads}");
+                }
+            }
+        }
+    }
+
+    /// 3×3 128→128 @14×14 by F(4×4): sixteen tiles, which would leave a thread without work if
+    /// they had to stay together and the groups could not be halved.
+    #[test]
+    fn two_threads_share_a_small_grid_evenly() {
+        let cpu = Cpu::new(1).unwrap();
+        let filters = filters(&cpu, (128, 128));
+        let schedule = Schedule::new(2, 16, &filters, 36);
+        let work = |task| {
+            let (tiles, groups) = schedule.task(task);
+            let blocks: usize = filters.groups()[groups].iter().map(Range::len).sum();
+            tiles.len() * blocks
+        };
+        assert_eq!(schedule.tasks(), 2);
+        assert_eq!(work(0), work(1));
     }
 }

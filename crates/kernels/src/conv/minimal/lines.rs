@@ -108,7 +108,8 @@ impl Line {
     /// is room for a vector that nobody reads.
     ///
     /// # Safety
-    /// All the vectors are readable or writable, by nobody else meanwhile; so is what ends them.
+    /// All the vectors are readable or writable, by nobody else meanwhile; so are `spare`'s sixteen
+    /// values and what ends the outputs.
     pub unsafe fn output(
         &self,
         kernels: &Kernels,

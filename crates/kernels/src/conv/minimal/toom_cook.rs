@@ -211,6 +211,14 @@ mod tests {
         (1..12).flat_map(|taps| (1..12).filter_map(move |outputs| ToomCook::new(outputs, taps)))
     }
 
+    #[test]
+    fn one_is_where_it_is_looked_for() {
+        for pairs in PAIRS {
+            let found = pairs.iter().position(|&pair| pair == (1, 1));
+            assert_eq!(found.unwrap_or(pairs.len()), ToomCook::one(pairs.len()));
+        }
+    }
+
     /// Bilinear, so that it holds for all filters and inputs if it holds for all unit vectors.
     #[test]
     fn equals_the_filter_exactly() {
