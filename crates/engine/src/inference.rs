@@ -3,6 +3,7 @@
 mod account;
 mod fusion;
 mod lowering;
+mod stages;
 
 use std::sync::Arc;
 
@@ -12,15 +13,16 @@ use inception_net::graph::{Graph, LayerId, Op, Shape};
 
 use crate::EngineError;
 use crate::algorithms::Algorithms;
-use crate::memory::{Arena, Lifetime};
+use crate::memory::Arena;
 use crate::placement::{Place, Placement};
 use crate::steps;
 pub use account::StepInfo;
 use fusion::Fused;
 use lowering::{Kernel, Lowering, Step};
+use stages::Stage;
 
-/// Pictures computed at a time: more would only take more memory, since every layer's work on
-/// this many already fills the cores.
+/// Pictures computed at a time at most: more would only take more memory, since every layer's work
+/// on this many already fills the cores.
 pub const BATCH: usize = 8;
 
 /// A network ready to compute some layers' outputs from pictures.
@@ -29,6 +31,7 @@ pub struct Inference {
     inputs: Vec<(Place, Shape)>,
     steps: Vec<Step>,
     infos: Vec<StepInfo>,
+    stages: Vec<Stage>,
     arena: Arena,
     outputs: Vec<(Place, Shape)>,
 }
@@ -112,9 +115,10 @@ impl Inference {
         let place = |&id: &LayerId| (placement.of(id).clone(), graph.layers[id].shape);
         let inputs: Vec<_> = inputs.iter().map(place).collect();
         let outputs: Vec<_> = outputs.iter().map(place).collect();
-        let lifetimes = lifetimes(&placement, &steps, &inputs, &outputs);
-        let arena = Arena::new(placement.buffers, &lifetimes);
-        Ok(Self { cpu, inputs, steps, infos, arena, outputs })
+        let stages = stages::of(&steps, &placement.buffers, cpu.threads());
+        let lifetimes = stages::lifetimes(&placement.buffers, &steps, &stages, &inputs, &outputs);
+        let arena = Arena::new(placement.buffers, lifetimes);
+        Ok(Self { cpu, inputs, steps, infos, stages, arena, outputs })
     }
 
     /// Shape of each output, per picture.
@@ -142,8 +146,7 @@ impl Inference {
         for batch in pictures.chunks(BATCH * picture.len()) {
             let pictures = batch.len() / picture.len();
             self.arena.resize(pictures)?;
-            self.place_inputs(batch);
-            self.run_batch();
+            self.run_batch(batch, |_, run| run());
             self.collect(pictures, &mut results);
         }
         Ok(results)
@@ -158,20 +161,36 @@ impl Inference {
         self.inputs.iter().map(|(_, shape)| *shape).collect()
     }
 
-    fn place_inputs(&mut self, batch: &[f32]) {
+    fn place_inputs(&mut self, pictures: &[f32]) {
         let shapes = self.shapes();
         for (which, (place, _)) in self.inputs.iter().enumerate() {
-            let values = steps::input_values(batch, &shapes, which);
+            let values = steps::input_values(pictures, &shapes, which);
             let mut input = self.arena.write(place);
             pointwise::from_nchw(&self.cpu, &values, &place.channels, &mut input);
         }
     }
 
-    fn run_batch(&mut self) {
-        for step in &self.steps {
-            let (x, mut y) = self.arena.access_several(&step.x, &step.y);
-            step.run(&self.cpu, x, &mut y);
+    /// Computes the pictures that the arena has room for; `around` is given each step's number and
+    /// has to run it.
+    fn run_batch(&mut self, batch: &[f32], mut around: impl FnMut(usize, &mut dyn FnMut())) {
+        let len = self.picture().len();
+        let pictures = batch.len() / len;
+        for number in 0..self.stages.len() {
+            let Stage { steps, group } = self.stages[number].clone();
+            for first in (0..pictures).step_by(group) {
+                let part = first..pictures.min(first + group);
+                self.arena.turn_to(part.clone());
+                if number == 0 {
+                    self.place_inputs(&batch[part.start * len..part.end * len]);
+                }
+                for i in steps.clone() {
+                    let step = &self.steps[i];
+                    let (x, mut y) = self.arena.access_several(&step.x, &step.y);
+                    around(i, &mut || step.run(&self.cpu, x, &mut y));
+                }
+            }
         }
+        self.arena.turn_to(0..pictures);
     }
 
     fn collect(&self, pictures: usize, results: &mut [Vec<f32>]) {
@@ -208,23 +227,4 @@ impl Step {
             Kernel::Copy => pointwise::copy(cpu, x, y),
         }
     }
-}
-
-/// Step 0 is the pictures' arrival, step i + 1 the i-th kernel; outputs live past the end.
-fn lifetimes(
-    placement: &Placement,
-    steps: &[Step],
-    inputs: &[(Place, Shape)],
-    outputs: &[(Place, Shape)],
-) -> Vec<Lifetime> {
-    let mut lifetimes = vec![Lifetime::NEVER; placement.buffers.len()];
-    inputs.iter().for_each(|(input, _)| lifetimes[input.buffer].extend(0));
-    for (i, step) in steps.iter().enumerate() {
-        lifetimes[step.x.buffer].extend(i + 1);
-        step.y.iter().for_each(|y| lifetimes[y.buffer].extend(i + 1));
-    }
-    for (place, _) in outputs {
-        lifetimes[place.buffer].extend(steps.len() + 1);
-    }
-    lifetimes
 }

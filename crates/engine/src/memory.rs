@@ -12,11 +12,13 @@ use crate::placement::{Place, TensorSpec};
 pub(crate) struct Lifetime {
     pub first: usize,
     pub last: usize,
+    /// How many pictures' contents at most; beyond that those of earlier ones are done with.
+    pub pictures: usize,
 }
 
 impl Lifetime {
     /// No step yet.
-    pub const NEVER: Self = Self { first: usize::MAX, last: 0 };
+    pub const NEVER: Self = Self { first: usize::MAX, last: 0, pictures: usize::MAX };
 
     /// Makes the life include this step.
     pub fn extend(&mut self, step: usize) {
@@ -33,22 +35,34 @@ impl Lifetime {
     }
 }
 
-/// Memory for a network's buffers, planned for one picture and scaled to the batch.
+/// Memory for a network's buffers, planned for a number of pictures.
 pub(crate) struct Arena {
     specs: Vec<TensorSpec>,
-    /// In values of one picture.
+    lifetimes: Vec<Lifetime>,
+    /// In values.
     offsets: Vec<usize>,
-    per_picture: usize,
     memory: Buffer,
+    /// Those there is room for.
     pictures: usize,
+    /// Those that are read and written.
+    part: Range<usize>,
 }
 
 impl Arena {
-    /// Plans where each buffer lies: largest first, each at the lowest address that no buffer
-    /// alive at the same time takes. A buffer that never lives takes no memory and must not be
-    /// asked for.
-    pub fn new(specs: Vec<TensorSpec>, lifetimes: &[Lifetime]) -> Self {
-        let len = |i: usize| if lifetimes[i].is_never() { 0 } else { specs[i].layout(1).len() };
+    /// A buffer that never lives takes no memory and must not be asked for.
+    pub fn new(specs: Vec<TensorSpec>, lifetimes: Vec<Lifetime>) -> Self {
+        let memory = Buffer::default();
+        Self { specs, lifetimes, offsets: Vec::new(), memory, pictures: 0, part: 0..0 }
+    }
+
+    /// Where each buffer lies, and the length of all: largest first, each at the lowest address
+    /// that no buffer alive at the same time takes.
+    fn plan(&self, pictures: usize) -> (Vec<usize>, usize) {
+        let Self { specs, lifetimes, .. } = self;
+        let len = |i: usize| match lifetimes[i].is_never() {
+            true => 0,
+            false => specs[i].layout(pictures.min(lifetimes[i].pictures)).len(),
+        };
         let mut order: Vec<usize> = (0..specs.len()).collect();
         order.sort_by_key(|&i| (std::cmp::Reverse(len(i)), i));
         let mut offsets = vec![0; specs.len()];
@@ -70,34 +84,44 @@ impl Arena {
             offsets[i] = offset;
             placed.push(i);
         }
-        let per_picture = (0..specs.len()).map(|i| offsets[i] + len(i)).max().unwrap_or(0);
-        Self { specs, offsets, per_picture, memory: Buffer::default(), pictures: 0 }
+        let all = (0..specs.len()).map(|i| offsets[i] + len(i)).max().unwrap_or(0);
+        (offsets, all)
     }
 
     /// Makes room for a batch of this many pictures; contents are lost where the number changes.
+    /// All of them are read and written.
     pub fn resize(&mut self, pictures: usize) -> Result<(), EngineError> {
-        let needed = self.per_picture.saturating_mul(pictures);
-        if self.memory.len() < needed {
-            // The old memory goes first, so that both need not fit.
-            (self.memory, self.pictures) = (Buffer::default(), 0);
-            self.memory = Buffer::try_zeroed(needed).ok_or(EngineError::Memory {
-                pictures,
-                mebibytes: needed.saturating_mul(size_of::<f32>()) >> 20,
-            })?;
+        if self.pictures != pictures {
+            let (offsets, needed) = self.plan(pictures);
+            if self.memory.len() < needed {
+                // The old memory goes first, so that both need not fit.
+                (self.memory, self.pictures) = (Buffer::default(), 0);
+                self.memory = Buffer::try_zeroed(needed).ok_or(EngineError::Memory {
+                    pictures,
+                    mebibytes: needed.saturating_mul(size_of::<f32>()) >> 20,
+                })?;
+            }
+            (self.offsets, self.pictures) = (offsets, pictures);
         }
-        self.pictures = pictures;
+        self.part = 0..pictures;
         Ok(())
+    }
+
+    /// Reads and writes these pictures from now on.
+    pub fn turn_to(&mut self, part: Range<usize>) {
+        assert!(part.end <= self.pictures, "there is room for the pictures");
+        self.part = part;
     }
 
     /// Bytes of memory a picture takes.
     pub fn bytes_per_picture(&self) -> usize {
-        self.per_picture * size_of::<f32>()
+        self.plan(1).1 * size_of::<f32>()
     }
 
     /// One place to read.
     pub fn read(&self, place: &Place) -> View<'_> {
         let spec = &self.specs[place.buffer];
-        View::new(&self.memory[self.range(place.buffer)], spec.layout(self.pictures))
+        View::new(&self.memory[self.range(place.buffer)], spec.layout(self.part.len()))
             .blocks(place.first_block, place.channels.blocks())
     }
 
@@ -113,7 +137,7 @@ impl Arena {
         write: &Place,
     ) -> ([View<'_>; N], ViewMut<'_>) {
         let target = self.range(write.buffer);
-        let layout = |place: &Place| self.specs[place.buffer].layout(self.pictures);
+        let layout = |place: &Place| self.specs[place.buffer].layout(self.part.len());
         let (ranges, layouts) = (reads.map(|place| self.range(place.buffer)), reads.map(layout));
         let write_layout = layout(write);
         // What is read may lie on both sides of what is written, and two reads may be one buffer.
@@ -142,7 +166,7 @@ impl Arena {
         read: &Place,
         writes: &[Place],
     ) -> (View<'_>, Vec<ViewMut<'_>>) {
-        let layout = |place: &Place| self.specs[place.buffer].layout(self.pictures);
+        let layout = |place: &Place| self.specs[place.buffer].layout(self.part.len());
         let mut parts: Vec<(Range<usize>, Option<usize>)> = vec![(self.range(read.buffer), None)];
         parts.extend(writes.iter().enumerate().map(|(i, y)| (self.range(y.buffer), Some(i))));
         parts.sort_by_key(|(range, _)| range.start);
@@ -171,7 +195,10 @@ impl Arena {
     }
 
     fn range(&self, buffer: usize) -> Range<usize> {
-        let start = self.offsets[buffer] * self.pictures;
-        start..start + self.specs[buffer].layout(self.pictures).len()
+        let whole = self.lifetimes[buffer].pictures >= self.pictures;
+        let before = if whole { self.part.start } else { 0 };
+        let layout = self.specs[buffer].layout(self.part.len());
+        let start = self.offsets[buffer] + before * layout.picture_stride();
+        start..start + layout.len()
     }
 }

@@ -175,6 +175,46 @@ fn a_picture_has_the_same_bits_in_any_batch_and_with_any_threads() {
     }
 }
 
+/// Early layers whose values exceed the cache are computed for a few pictures at a time.
+#[test]
+fn pictures_that_come_in_groups_have_the_same_bits() {
+    let net = Net::from_toml(
+        r#"
+        name = "large"
+        classes = 5
+        input = { channels = 3, height = 261, width = 250 }
+        defaults = { init = "he", batch_norm = { epsilon = 0.001, decay = 0.9, scale = true } }
+        preprocessing = { resize = "none", order = "rgb", mean = [0, 0, 0], std = [1, 1, 1] }
+        layer = [
+            { type = "conv", name = "a", kernel = 3, stride = 2, channels = 6 },
+            { type = "conv", name = "b", kernel = 3, channels = 17, padding = "same" },
+            { type = "max-pool", name = "p", kernel = 9, stride = 8 },
+            { type = "conv", name = "c", kernel = 3, channels = 330 },
+            { type = "conv", name = "d", kernel = 3, channels = 320 },
+            { type = "classifier", name = "fc" },
+        ]
+        "#,
+    );
+    let graph = net.unwrap().graph().unwrap();
+    let weights = formula::weights(&graph);
+    let (values, _) = pictures(&graph, 5);
+    let layer = |name| graph.layers.iter().position(|layer| layer.name == name).unwrap();
+    let outputs = [layer("a"), layer("c"), graph.main_logits()];
+    let run = |threads, values: &[f32]| {
+        let inference = Inference::with_outputs(&graph, &weights, cpu(threads), &outputs);
+        inference.unwrap().run_all(values).unwrap()
+    };
+    let one = values.len() / 5;
+    let alone: Vec<_> = values.chunks_exact(one).map(|picture| run(2, picture)).collect();
+    // Groups of one picture, of three and two, of all.
+    for threads in [1, 4, 16] {
+        for (i, together) in run(threads, &values).iter().enumerate() {
+            let alone: Vec<f32> = alone.iter().flat_map(|outputs| outputs[i].clone()).collect();
+            assert!(*together == alone, "{threads} threads, output {i}");
+        }
+    }
+}
+
 #[test]
 fn training_has_the_same_bits_with_any_threads() {
     for name in ["inception-v3", "googlenet", "bn-inception"] {

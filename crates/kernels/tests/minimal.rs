@@ -240,16 +240,16 @@ fn candidates() {
         let candidates = Algorithm::candidates(&geometry);
         candidates.iter().map(Algorithm::to_string).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(names(geometry((3, 3), 1)), "direct F(2×2) F(4×4) F(6×6)");
-    assert_eq!(names(geometry((1, 7), 1)), "direct F(1×2) F(1×4) F(1×6)");
+    assert_eq!(names(geometry((3, 3), 1)), "direct F(2×2) F(3×3) F(4×4) F(5×5) F(6×6) F(7×7)");
+    assert_eq!(names(geometry((1, 7), 1)), "direct F(1×2) F(1×3) F(1×4) F(1×5) F(1×6)");
     // Larger tiles would exceed the error budget.
-    assert_eq!(names(geometry((5, 5), 1)), "direct F(2×2) F(4×4)");
-    assert_eq!(names(geometry((7, 7), 1)), "direct F(2×2)");
-    assert_eq!(names(geometry((3, 3), 2)), "direct F(2×2) F(4×4) F(6×6)");
+    assert_eq!(names(geometry((5, 5), 1)), "direct F(2×2) F(3×3) F(4×4) F(5×5)");
+    assert_eq!(names(geometry((7, 7), 1)), "direct F(2×2) F(3×3)");
+    assert_eq!(names(geometry((3, 3), 2)), "direct F(2×2) F(3×3) F(4×4) F(5×5) F(6×6) F(7×7)");
     assert_eq!(names(geometry((1, 1), 1)), "direct Strassen Strassen²");
     assert_eq!(names(geometry((1, 1), 2)), "direct");
-    assert_eq!(names(geometry((5, 5), 2)), "direct F(2×2) F(4×4) F(6×6)");
-    assert_eq!(names(geometry((7, 7), 2)), "direct F(2×2) F(4×4)");
+    assert_eq!(names(geometry((5, 5), 2)), "direct F(2×2) F(3×3) F(4×4) F(5×5) F(6×6) F(7×7)");
+    assert_eq!(names(geometry((7, 7), 2)), "direct F(2×2) F(3×3) F(4×4) F(5×5) F(6×6)");
 }
 
 #[test]

@@ -39,14 +39,12 @@ impl Inference {
     pub fn time_steps(&mut self, pictures: &[f32]) -> Result<Vec<Duration>, EngineError> {
         let count = crate::steps::count_pictures(pictures.len(), self.picture())?;
         self.arena.resize(count)?;
-        self.place_inputs(pictures);
-        let mut times = Vec::with_capacity(self.steps.len());
-        for step in &self.steps {
+        let mut times = vec![Duration::ZERO; self.steps.len()];
+        self.run_batch(pictures, |step, run| {
             let start = Instant::now();
-            let (x, mut y) = self.arena.access_several(&step.x, &step.y);
-            step.run(&self.cpu, x, &mut y);
-            times.push(start.elapsed());
-        }
+            run();
+            times[step] += start.elapsed();
+        });
         Ok(times)
     }
 }

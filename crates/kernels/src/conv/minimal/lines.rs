@@ -16,6 +16,8 @@ use crate::{Isa, LANES};
 const MOST_PAIRS: usize = 5;
 /// The most outputs of a tile.
 const MOST_OUTPUTS: usize = 11;
+/// The most that a transform is compiled for by itself.
+const MOST_UNROLLED: usize = 7;
 
 /// An axis' transforms as numbers.
 #[derive(Clone, Debug)]
@@ -119,11 +121,8 @@ impl Line {
         end: End,
         spare: *mut f32,
     ) {
-        let form = match self.exact.outputs {
-            all @ (2 | 4 | 6) => all / 2,
-            _ => 0,
-        };
-        let kernel = kernels.output[self.exact.pairs.len()][form];
+        let forms = &kernels.output[self.exact.pairs.len()];
+        let kernel = *forms.get(self.exact.outputs).unwrap_or(&forms[0]);
         // SAFETY: the caller's promise.
         unsafe { kernel(self, x, y, count_and_outputs, end, spare) }
     }
@@ -267,8 +266,8 @@ unsafe fn output<V: Vector, const H: usize, const M: usize>(
 /// Transforms of an instruction set, by the number of pairs.
 pub(super) struct Kernels {
     input: [Input; MOST_PAIRS + 1],
-    /// For any number of outputs, and for 2, 4 and 6.
-    output: [[Output; 4]; MOST_PAIRS + 1],
+    /// By the number of outputs too; first for any number of them.
+    output: [[Output; MOST_UNROLLED + 1]; MOST_PAIRS + 1],
 }
 
 macro_rules! kernels {
@@ -308,14 +307,23 @@ macro_rules! kernels {
                 }
             }
 
-            const fn outputs<const H: usize>() -> [Output; 4] {
-                [output::<H, 0>, output::<H, 2>, output::<H, 4>, output::<H, 6>]
+            const fn outputs<const H: usize>() -> [Output; MOST_UNROLLED + 1] {
+                [
+                    output::<H, 0>,
+                    output::<H, 0>,
+                    output::<H, 2>,
+                    output::<H, 3>,
+                    output::<H, 4>,
+                    output::<H, 5>,
+                    output::<H, 6>,
+                    output::<H, 7>,
+                ]
             }
 
             pub(super) const KERNELS: Kernels = Kernels {
                 input: [copy_in, input::<1>, input::<2>, input::<3>, input::<4>, input::<5>],
                 output: [
-                    [copy_out; 4],
+                    [copy_out; MOST_UNROLLED + 1],
                     outputs::<1>(),
                     outputs::<2>(),
                     outputs::<3>(),
