@@ -13,7 +13,7 @@ use inception_net::graph::{Graph, LayerId, Op, Shape};
 
 use crate::EngineError;
 use crate::algorithms::Algorithms;
-use crate::memory::Arena;
+use crate::memory::{Arena, Lifetime};
 use crate::placement::{Place, Placement};
 use crate::steps;
 pub use account::StepInfo;
@@ -116,8 +116,9 @@ impl Inference {
         let inputs: Vec<_> = inputs.iter().map(place).collect();
         let outputs: Vec<_> = outputs.iter().map(place).collect();
         let stages = stages::of(&steps, &placement.buffers, cpu.threads());
-        let lifetimes = stages::lifetimes(&placement.buffers, &steps, &stages, &inputs, &outputs);
-        let arena = Arena::new(placement.buffers, lifetimes);
+        let lifetimes = lifetimes(&placement, &steps, &inputs, &outputs);
+        let loops = stages.iter().map(Stage::times).collect();
+        let arena = Arena::new(placement.buffers, lifetimes, loops);
         Ok(Self { cpu, inputs, steps, infos, stages, arena, outputs })
     }
 
@@ -227,4 +228,23 @@ impl Step {
             Kernel::Copy => pointwise::copy(cpu, x, y),
         }
     }
+}
+
+/// Time 0 is the pictures' arrival, time i + 1 the i-th step; outputs live past the end.
+fn lifetimes(
+    placement: &Placement,
+    steps: &[Step],
+    inputs: &[(Place, Shape)],
+    outputs: &[(Place, Shape)],
+) -> Vec<Lifetime> {
+    let mut lifetimes = vec![Lifetime::NEVER; placement.buffers.len()];
+    inputs.iter().for_each(|(input, _)| lifetimes[input.buffer].extend(0));
+    for (i, step) in steps.iter().enumerate() {
+        lifetimes[step.x.buffer].extend(i + 1);
+        step.y.iter().for_each(|y| lifetimes[y.buffer].extend(i + 1));
+    }
+    for (place, _) in outputs {
+        lifetimes[place.buffer].extend(steps.len() + 1);
+    }
+    lifetimes
 }

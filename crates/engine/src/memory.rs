@@ -12,13 +12,11 @@ use crate::placement::{Place, TensorSpec};
 pub(crate) struct Lifetime {
     pub first: usize,
     pub last: usize,
-    /// How many pictures' contents at most; beyond that those of earlier ones are done with.
-    pub pictures: usize,
 }
 
 impl Lifetime {
     /// No step yet.
-    pub const NEVER: Self = Self { first: usize::MAX, last: 0, pictures: usize::MAX };
+    pub const NEVER: Self = Self { first: usize::MAX, last: 0 };
 
     /// Makes the life include this step.
     pub fn extend(&mut self, step: usize) {
@@ -33,44 +31,82 @@ impl Lifetime {
     fn meets(self, other: Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
+
+    fn is_within(self, other: Self) -> bool {
+        other.first <= self.first && self.last <= other.last
+    }
 }
 
-/// Memory for a network's buffers, planned for a number of pictures.
+/// Steps that are gone through for a group of pictures, then for the next.
+#[derive(Clone, Debug)]
+pub(crate) struct Loop {
+    pub steps: Lifetime,
+    /// Pictures of a group, at most.
+    pub group: usize,
+}
+
+/// Where buffers lie for some number of pictures.
+#[derive(Default)]
+struct Plan {
+    /// In values.
+    offsets: Vec<usize>,
+    /// Pictures whose contents each buffer holds at a time.
+    held: Vec<usize>,
+    len: usize,
+}
+
+/// Memory for a network's buffers.
 pub(crate) struct Arena {
     specs: Vec<TensorSpec>,
     lifetimes: Vec<Lifetime>,
-    /// In values.
-    offsets: Vec<usize>,
+    loops: Vec<Loop>,
     memory: Buffer,
-    /// Those there is room for.
+    /// Those there is room for, and where.
     pictures: usize,
+    plan: Plan,
     /// Those that are read and written.
     part: Range<usize>,
 }
 
 impl Arena {
     /// A buffer that never lives takes no memory and must not be asked for.
-    pub fn new(specs: Vec<TensorSpec>, lifetimes: Vec<Lifetime>) -> Self {
-        let memory = Buffer::default();
-        Self { specs, lifetimes, offsets: Vec::new(), memory, pictures: 0, part: 0..0 }
+    pub fn new(specs: Vec<TensorSpec>, lifetimes: Vec<Lifetime>, loops: Vec<Loop>) -> Self {
+        let (memory, plan) = Default::default();
+        Self { specs, lifetimes, loops, memory, pictures: 0, plan, part: 0..0 }
     }
 
-    /// Where each buffer lies, and the length of all: largest first, each at the lowest address
-    /// that no buffer alive at the same time takes.
-    fn plan(&self, pictures: usize) -> (Vec<usize>, usize) {
-        let Self { specs, lifetimes, .. } = self;
-        let len = |i: usize| match lifetimes[i].is_never() {
+    /// A buffer's life, and the pictures it holds. What one loop alone uses it holds for a group at
+    /// a time; what others use too keeps all pictures' contents while the loop lasts.
+    fn life(&self, buffer: usize, pictures: usize) -> (Lifetime, usize) {
+        let (mut life, mut held) = (self.lifetimes[buffer], pictures);
+        for Loop { steps, group } in self.loops.iter().filter(|each| each.group < pictures) {
+            if self.lifetimes[buffer].is_within(*steps) {
+                held = *group;
+            } else if self.lifetimes[buffer].meets(*steps) {
+                life.extend(steps.first);
+                life.extend(steps.last);
+            }
+        }
+        (life, held)
+    }
+
+    /// The largest buffer first, each at the lowest address that no buffer alive at the same time
+    /// takes.
+    fn plan(&self, pictures: usize) -> Plan {
+        let count = self.specs.len();
+        let (lives, held): (Vec<_>, Vec<_>) = (0..count).map(|i| self.life(i, pictures)).unzip();
+        let len = |i: usize| match lives[i].is_never() {
             true => 0,
-            false => specs[i].layout(pictures.min(lifetimes[i].pictures)).len(),
+            false => self.specs[i].layout(held[i]).len(),
         };
-        let mut order: Vec<usize> = (0..specs.len()).collect();
+        let mut order: Vec<usize> = (0..count).collect();
         order.sort_by_key(|&i| (std::cmp::Reverse(len(i)), i));
-        let mut offsets = vec![0; specs.len()];
+        let mut offsets = vec![0; count];
         let mut placed: Vec<usize> = Vec::new();
         for &i in &order {
             let mut taken: Vec<Range<usize>> = placed
                 .iter()
-                .filter(|&&j| lifetimes[i].meets(lifetimes[j]))
+                .filter(|&&j| lives[i].meets(lives[j]))
                 .map(|&j| offsets[j]..offsets[j] + len(j))
                 .collect();
             taken.sort_by_key(|range| range.start);
@@ -84,24 +120,24 @@ impl Arena {
             offsets[i] = offset;
             placed.push(i);
         }
-        let all = (0..specs.len()).map(|i| offsets[i] + len(i)).max().unwrap_or(0);
-        (offsets, all)
+        let all = (0..count).map(|i| offsets[i] + len(i)).max().unwrap_or(0);
+        Plan { offsets, held, len: all }
     }
 
     /// Makes room for a batch of this many pictures; contents are lost where the number changes.
     /// All of them are read and written.
     pub fn resize(&mut self, pictures: usize) -> Result<(), EngineError> {
         if self.pictures != pictures {
-            let (offsets, needed) = self.plan(pictures);
-            if self.memory.len() < needed {
+            let plan = self.plan(pictures);
+            if self.memory.len() < plan.len {
                 // The old memory goes first, so that both need not fit.
                 (self.memory, self.pictures) = (Buffer::default(), 0);
-                self.memory = Buffer::try_zeroed(needed).ok_or(EngineError::Memory {
+                self.memory = Buffer::try_zeroed(plan.len).ok_or(EngineError::Memory {
                     pictures,
-                    mebibytes: needed.saturating_mul(size_of::<f32>()) >> 20,
+                    mebibytes: plan.len.saturating_mul(size_of::<f32>()) >> 20,
                 })?;
             }
-            (self.offsets, self.pictures) = (offsets, pictures);
+            (self.plan, self.pictures) = (plan, pictures);
         }
         self.part = 0..pictures;
         Ok(())
@@ -115,7 +151,7 @@ impl Arena {
 
     /// Bytes of memory a picture takes.
     pub fn bytes_per_picture(&self) -> usize {
-        self.plan(1).1 * size_of::<f32>()
+        self.plan(1).len * size_of::<f32>()
     }
 
     /// One place to read.
@@ -195,10 +231,40 @@ impl Arena {
     }
 
     fn range(&self, buffer: usize) -> Range<usize> {
-        let whole = self.lifetimes[buffer].pictures >= self.pictures;
+        let whole = self.plan.held[buffer] == self.pictures;
         let before = if whole { self.part.start } else { 0 };
         let layout = self.specs[buffer].layout(self.part.len());
-        let start = self.offsets[buffer] + before * layout.picture_stride();
+        let start = self.plan.offsets[buffer] + before * layout.picture_stride();
         start..start + layout.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use inception_kernels::Border;
+
+    #[test]
+    fn what_a_loop_shares_keeps_all_pictures() {
+        let during = |first, last| Lifetime { first, last };
+        let lives = [(0, 1), (3, 4), (4, 5), (5, 6), (2, 7)];
+        let lifetimes = lives.map(|(first, last)| during(first, last)).to_vec();
+        let spec = TensorSpec { blocks: 1, height: 1, width: 1, border: Border::default() };
+        let loops =
+            vec![Loop { steps: during(0, 4), group: 2 }, Loop { steps: during(5, 6), group: 8 }];
+        let arena = Arena::new(vec![spec; lives.len()], lifetimes, loops);
+        let life = |buffer, pictures| {
+            let (life, held) = arena.life(buffer, pictures);
+            (life.first, life.last, held)
+        };
+        assert_eq!(life(0, 5), (0, 1, 2));
+        assert_eq!(life(1, 5), (3, 4, 2));
+        assert_eq!(life(2, 5), (0, 5, 5));
+        assert_eq!(life(3, 5), (5, 6, 5));
+        assert_eq!(life(4, 5), (0, 7, 5));
+        // One group is no loop.
+        assert_eq!(life(2, 2), (4, 5, 2));
+        assert_eq!(life(4, 9), (0, 7, 9));
+        assert_eq!(life(3, 9), (5, 6, 8));
     }
 }

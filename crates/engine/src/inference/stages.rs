@@ -6,11 +6,9 @@
 
 use std::ops::Range;
 
-use inception_net::graph::Shape;
-
 use super::BATCH;
 use super::lowering::{Kernel, Step};
-use crate::memory::Lifetime;
+use crate::memory::{Lifetime, Loop};
 use crate::placement::{Place, TensorSpec};
 
 /// Bytes that the values which a layer reads and writes may take, for each thread.
@@ -22,6 +20,15 @@ pub(super) struct Stage {
     pub steps: Range<usize>,
     /// Pictures of a group.
     pub group: usize,
+}
+
+impl Stage {
+    /// The times of its steps; the pictures arrive at time 0 and are the first stage's.
+    pub fn times(&self) -> Loop {
+        let Range { start, end } = self.steps;
+        let first = if start == 0 { 0 } else { start + 1 };
+        Loop { steps: Lifetime { first, last: end }, group: self.group }
+    }
 }
 
 /// A step's traffic.
@@ -68,43 +75,6 @@ fn cut(steps: &[Bytes], held: usize) -> Vec<Stage> {
     stages
 }
 
-/// Of all buffers: step 0 is the pictures' arrival, step i + 1 the i-th kernel; outputs live past
-/// the end.
-pub(super) fn lifetimes(
-    buffers: &[TensorSpec],
-    steps: &[Step],
-    stages: &[Stage],
-    inputs: &[(Place, Shape)],
-    outputs: &[(Place, Shape)],
-) -> Vec<Lifetime> {
-    let mut lifetimes = vec![Lifetime::NEVER; buffers.len()];
-    inputs.iter().for_each(|(input, _)| lifetimes[input.buffer].extend(0));
-    for (i, step) in steps.iter().enumerate() {
-        lifetimes[step.x.buffer].extend(i + 1);
-        step.y.iter().for_each(|y| lifetimes[y.buffer].extend(i + 1));
-    }
-    for (place, _) in outputs {
-        lifetimes[place.buffer].extend(steps.len() + 1);
-    }
-    lifetimes.iter_mut().for_each(|life| outlive_groups(life, stages));
-    lifetimes
-}
-
-/// What one stage alone uses, it uses for a group at a time; the rest must keep all pictures'
-/// values while the stages that use it go through their groups.
-fn outlive_groups(life: &mut Lifetime, stages: &[Stage]) {
-    let before = *life;
-    for Stage { steps, group } in stages {
-        let first = if steps.start == 0 { 0 } else { steps.start + 1 };
-        if first <= before.first && before.last <= steps.end {
-            life.pictures = *group;
-        } else if before.first <= steps.end && first <= before.last {
-            life.extend(first);
-            life.extend(steps.end);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,22 +98,5 @@ mod tests {
         assert_eq!(cut(&steps(&[(90, 1), (60, 10)]), 100), [stage(0..2, 1)]);
         assert_eq!(cut(&steps(&[(1, 90), (10, 60)]), 5), [stage(0..2, BATCH)]);
         assert!(!cut(&[], 5).is_empty());
-    }
-
-    #[test]
-    fn buffers_between_stages_keep_all_pictures() {
-        let stages = [stage(0..4, 2), stage(4..6, BATCH)];
-        let after = |first, last| {
-            let mut life = Lifetime { first, last, pictures: usize::MAX };
-            outlive_groups(&mut life, &stages);
-            (life.first, life.last, life.pictures)
-        };
-        assert_eq!(after(0, 1), (0, 1, 2));
-        assert_eq!(after(3, 4), (3, 4, 2));
-        assert_eq!(after(4, 5), (0, 6, usize::MAX));
-        assert_eq!(after(5, 6), (5, 6, BATCH));
-        // Outputs.
-        assert_eq!(after(2, 7), (0, 7, usize::MAX));
-        assert_eq!(after(6, 7), (5, 7, usize::MAX));
     }
 }

@@ -127,7 +127,7 @@ impl Plan {
         let inputs = inputs.iter().map(|&id| placement.of(id).clone()).collect();
         let plan = Self { inputs, placement, steps, heads };
         let lifetimes = plan.lifetimes(specs.len());
-        (plan, Arena::new(specs, lifetimes))
+        (plan, Arena::new(specs, lifetimes, Vec::new()))
     }
 
     /// Step i runs forward at time i + 1 and backward at time 2n + 2 − i.
