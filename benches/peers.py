@@ -57,7 +57,7 @@ class Server:
         self.engine = engine
         pictures = materials.pictures(batch)
         if engine in OWN:
-            command = [EXAMPLE, materials.model, pictures, threads, *OWN[engine]]
+            command = [EXAMPLE, materials.model, pictures, threads, *plan(engine, batch)]
         else:
             shape = "x".join(map(str, (batch, *materials.shape)))
             command = [sys.executable, ROOT / "benches" / "serve.py", engine, materials.onnx, pictures, shape, threads]
@@ -115,6 +115,11 @@ def peak_bytes(pid: int) -> int:
     """The largest resident memory that the process has had."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next((1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
+
+
+def plan(engine: str, batch: int) -> list[str]:
+    """The option that our engine's manual gives for so many pictures at a time."""
+    return OWN[engine] or (["--throughput"] if batch > 1 else [])
 
 
 @dataclass

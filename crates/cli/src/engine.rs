@@ -24,6 +24,10 @@ pub struct EngineOptions {
     /// packed for them, take at most a quarter more room than for direct convolution; some slower
     #[arg(long, conflicts_with_all = ["precise", "plan"])]
     lean: bool,
+    /// For many pictures: chooses convolutions' algorithms for eight at a time, which takes more
+    /// memory and more time for a single one
+    #[arg(long, conflicts_with_all = ["precise", "plan", "lean"])]
+    throughput: bool,
     /// Takes convolutions' algorithms from this file, as `inception tune` writes it [default: that
     /// which `tune` has made for this machine, if any; else as estimated]
     #[arg(long, value_name = "FILE", conflicts_with = "precise")]
@@ -48,6 +52,10 @@ impl EngineOptions {
         if self.lean {
             let origin = "for little memory".to_owned();
             return Ok(Choice { algorithms: Algorithms::Lean, origin });
+        }
+        if self.throughput {
+            let origin = "as estimated for many pictures at a time".to_owned();
+            return Ok(Choice { algorithms: Algorithms::Throughput, origin });
         }
         if let Some(path) = &self.plan {
             let origin = format!("as planned in {}", path.display());

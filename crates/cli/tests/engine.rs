@@ -86,6 +86,28 @@ fn the_lean_plan_takes_little_memory() {
 }
 
 #[test]
+fn the_plan_for_many_pictures_is_another() {
+    let place = Place::new();
+    let network = ["googlenet", "--size", "64", "--width", "0.25", "--json"];
+    let explain = |options: &[&str]| {
+        let arguments = [&["explain-plan"], &network[..], options].concat();
+        place.run(&arguments).succeeds().json()
+    };
+    let (usual, many) = (explain(&[]), explain(&["--throughput"]));
+    assert_eq!(many["algorithms"], "as estimated for many pictures at a time");
+    assert_ne!(usual["steps"], many["steps"]);
+    let bench = ["bench", "--rounds", "1", "--batch", "3", "--throughput"];
+    let bench = place.run(&[&bench, &network[..]].concat()).succeeds().json();
+    let algorithms = |plan: &serde_json::Value| -> Vec<serde_json::Value> {
+        plan["steps"].as_array().unwrap().iter().map(|step| step["algorithm"].clone()).collect()
+    };
+    assert_eq!(algorithms(&bench), algorithms(&many));
+    for other in [&["--precise"][..], &["--lean"], &["--plan", "plan.json"]] {
+        place.run(&[&["explain-plan", "tiny.toml", "--throughput"], other].concat()).misused();
+    }
+}
+
+#[test]
 fn what_is_tuned_is_kept_until_forgotten() {
     let place = Place::new();
     let with_cache = |args: &[&str]| {

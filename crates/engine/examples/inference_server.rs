@@ -1,8 +1,8 @@
-//! Our engine as `benches/peers` times it: `inference_server MODEL PICTURES THREADS [--lean]`.
+//! Our engine as `benches/peers` times it: `inference_server MODEL PICTURES THREADS [PLAN]`.
 //!
 //! MODEL is a model file, PICTURES a file of preprocessed pictures, plain little-endian `f32`s in
-//! (picture, channel, row, column) order; with `--lean` the plan is the one for little memory. Reads
-//! commands, one a line, and answers each with a line:
+//! (picture, channel, row, column) order; PLAN is `--lean` for the plan for little memory, `--throughput` for that
+//! for many pictures at a time. Reads commands, one a line, and answers each with a line:
 //!
 //! - `infer`: computes the logits of all pictures; the seconds that it took.
 //! - `logits FILE`: computes them and writes them to FILE, plain little-endian `f32`s; `written`.
@@ -21,10 +21,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (model, pictures, threads, algorithms) = match &arguments[..] {
         [model, pictures, threads] => (model, pictures, threads, Algorithms::default()),
-        [model, pictures, threads, lean] if lean == "--lean" => {
+        [model, pictures, threads, plan] if plan == "--lean" => {
             (model, pictures, threads, Algorithms::Lean)
         }
-        _ => return Err("usage: inference_server MODEL PICTURES THREADS [--lean]".into()),
+        [model, pictures, threads, plan] if plan == "--throughput" => {
+            (model, pictures, threads, Algorithms::Throughput)
+        }
+        _ => {
+            let usage = "usage: inference_server MODEL PICTURES THREADS [--lean|--throughput]";
+            return Err(usage.into());
+        }
     };
     let mut inference = prepare(Path::new(model), threads.parse()?, &algorithms)?;
     let pictures = read(Path::new(pictures))?;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use inception_kernels::LANES;
 use inception_kernels::conv::{Algorithm, Geometry, Work};
 
+use crate::inference::BATCH;
 use crate::lean;
 
 /// How convolutions' algorithms are chosen.
@@ -15,9 +16,12 @@ use crate::lean;
 pub enum Algorithms {
     /// Direct convolution everywhere.
     Precise,
-    /// What an estimate of the work says, the same on every machine.
+    /// What an estimate of the work says for a picture at a time, the same on every machine.
     #[default]
     Estimated,
+    /// What it says for [`BATCH`] pictures at a time. Small grids then go by larger tiles, whose
+    /// many weights are read once for all of them; a single picture takes longer.
+    Throughput,
     /// For those who have little memory: those that save most time, as estimated, while a network's
     /// packed weights take at most [`Algorithms::LEAN_GROWTH`] times what they take for direct
     /// convolution.
@@ -57,7 +61,7 @@ impl Algorithms {
 
     /// Those of a network's convolutions.
     pub(crate) fn choose(&self, layers: &[Layer]) -> Vec<Algorithm> {
-        let estimated = |layer: &Layer| layer.cheapest(Layer::PICTURES, |_| true);
+        let estimated = |layer: &Layer| layer.cheapest(1.0, |_| true);
         let planned = |plan: &Plan, layer: &Layer, allowed: &dyn Fn(&Algorithm) -> bool| {
             let chosen = plan.get(&layer.kind()).copied().filter(allowed);
             chosen.unwrap_or_else(|| estimated(layer))
@@ -65,6 +69,9 @@ impl Algorithms {
         match self {
             Algorithms::Precise => vec![Algorithm::Direct; layers.len()],
             Algorithms::Estimated => layers.iter().map(estimated).collect(),
+            Algorithms::Throughput => {
+                layers.iter().map(|layer| layer.cheapest(BATCH as f64, |_| true)).collect()
+            }
             Algorithms::Lean => lean::choose(layers),
             Algorithms::Planned(plan) => {
                 layers.iter().map(|layer| planned(plan, layer, &|_| true)).collect()
@@ -80,10 +87,6 @@ impl Algorithms {
 }
 
 impl Layer {
-    /// Pictures that an estimate for inference assumes at a time: between one and
-    /// [`BATCH`](crate::BATCH), as both are wanted fast.
-    pub const PICTURES: f64 = 2.0;
-
     /// What decides about its algorithm: `3×3/2 288→384 @17×17`, kernel, stride, channels, grid.
     pub fn kind(&self) -> String {
         let Geometry { kernel, stride, .. } = self.geometry;
@@ -131,7 +134,9 @@ impl Layer {
         (weights * pairs as f64) as usize * size_of::<f32>()
     }
 
-    /// Estimated time, in multiply–adds of a block's vector.
+    /// Estimated time, in multiply–adds of a block's vector. The constants here and below are those
+    /// that choose best, by the time lost, among what the layers of three networks took by each of
+    /// their candidates with one picture and with eight.
     pub fn cost(&self, algorithm: Algorithm, pictures: f64) -> f64 {
         let Some(work) = algorithm.work(&self.geometry, self.grid) else { return f64::INFINITY };
         let inputs = self.inputs as f64;
@@ -144,20 +149,23 @@ impl Layer {
                 let (kernel, stride) = (self.geometry.kernel, self.geometry.stride);
                 let along = |outputs: usize, taps: usize, stride: usize| match taps {
                     1 => 0.0,
-                    _ => (outputs + taps.div_ceil(stride) - 1) as f64 / 2.0 + 3.0,
+                    _ => 1.5 * (outputs + taps.div_ceil(stride) - 1) as f64 + 1.0,
                 };
                 let each = along(rows, kernel.0, stride.0) + along(columns, kernel.1, stride.1);
                 each * (products * input_blocks + sums * outputs)
             }
             // What a point takes to add up, move and store.
-            Algorithm::Strassen { .. } => 12.0 * sums * (input_blocks + outputs),
+            Algorithm::Strassen { .. } => 5.0 * sums * (input_blocks + outputs),
         };
         let arithmetic = pictures * (products * inputs * outputs + transforms);
         let streaming = weights * inputs * outputs * STREAM;
-        arithmetic.max(streaming) + 0.7 * arithmetic.min(streaming)
+        arithmetic.max(streaming) + OVERLAP * arithmetic.min(streaming)
     }
 }
 
 /// Multiply–adds of a vector, of all threads together, in the time in which one vector of weights
 /// comes from memory.
-const STREAM: f64 = 14.0;
+const STREAM: f64 = 12.0;
+
+/// The part of the lesser of arithmetic and streaming that the greater does not hide.
+const OVERLAP: f64 = 0.4;

@@ -35,7 +35,7 @@ fn ways(layer: &Layer) -> Vec<Way> {
     let way = |algorithm| Way {
         algorithm,
         bytes: layer.bytes(algorithm),
-        cost: layer.cost(algorithm, Layer::PICTURES),
+        cost: layer.cost(algorithm, 1.0),
     };
     layer.candidates().into_iter().map(way).collect()
 }

@@ -114,13 +114,19 @@ fn the_lean_plan_keeps_its_budget_and_agrees() {
 
 /// The choice is the network's: not the batch's, and not the number of threads'.
 #[test]
-fn the_lean_plan_gives_the_same_bits_in_any_batch_and_with_any_threads() {
+fn plans_for_a_purpose_give_the_same_bits_in_any_batch_and_with_any_threads() {
+    for algorithms in [Algorithms::Lean, Algorithms::Throughput] {
+        has_the_same_bits(&algorithms);
+    }
+}
+
+fn has_the_same_bits(algorithms: &Algorithms) {
     let graph = small("inception-v3", 0.2).graph().unwrap();
     let weights = formula::weights(&graph);
     let (values, _) = pictures(&graph, 3);
     let main = [graph.main_logits()];
     let run = |threads, values: &[f32]| {
-        Inference::with_algorithms(&graph, &weights, cpu(threads), &main, &Algorithms::Lean)
+        Inference::with_algorithms(&graph, &weights, cpu(threads), &main, algorithms)
             .unwrap()
             .run(values)
             .unwrap()

@@ -57,7 +57,8 @@ fn inception_v3_keeps_to_the_error_budget() {
     let direct = |step: &&StepInfo| step.algorithm == Some(Algorithm::Direct);
     assert_eq!(precise.steps().iter().filter(direct).count(), 67);
     assert_eq!(minimal.steps().iter().filter(direct).count(), 0);
-    let mut plans = [(minimal, BUDGET), (precise, DIRECT), (plan(Algorithms::Lean), BUDGET)];
+    let [lean, throughput] = [Algorithms::Lean, Algorithms::Throughput].map(plan);
+    let mut plans = [(minimal, BUDGET), (precise, DIRECT), (lean, BUDGET), (throughput, BUDGET)];
     for (name, change) in pictures {
         let values: Vec<f32> =
             noise.data.iter().enumerate().map(|(i, &v)| change(i, v) as f32).collect();

@@ -47,6 +47,7 @@ const EXAMPLES: &str = "\
 Examples:
   inception bench inception-v3
   inception bench googlenet --batch 8 --threads 1
+  inception bench inception-v3 --batch 32 --throughput
   inception bench inception-v3 --lean
   inception bench inception-v3 --precise --json
 

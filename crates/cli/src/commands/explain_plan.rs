@@ -36,6 +36,7 @@ Examples:
   inception explain-plan inception-v3
   inception explain-plan inception-v3 --precise
   inception explain-plan inception-v3 --lean
+  inception explain-plan inception-v3 --throughput
   inception explain-plan mine.toml --plan plan.json
 
 F(6×6) is minimal filtering (Winograd, Toom–Cook) in tiles of 6×6 outputs, Strassen his product of
