@@ -240,16 +240,19 @@ fn candidates() {
         let candidates = Algorithm::candidates(&geometry);
         candidates.iter().map(Algorithm::to_string).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(names(geometry((3, 3), 1)), "direct F(2×2) F(3×3) F(4×4) F(5×5) F(6×6) F(7×7)");
-    assert_eq!(names(geometry((1, 7), 1)), "direct F(1×2) F(1×3) F(1×4) F(1×5) F(1×6)");
+    let tiles = |most: usize| (2..=most).map(|n| format!(" F({n}×{n})")).collect::<String>();
+    let direct_and = |most| format!("direct{}", tiles(most));
+    assert_eq!(names(geometry((3, 3), 1)), direct_and(7));
+    let along_rows: String = (2..=9).map(|n| format!(" F(1×{n})")).collect();
+    assert_eq!(names(geometry((1, 7), 1)), format!("direct{along_rows}"));
     // Larger tiles would exceed the error budget.
-    assert_eq!(names(geometry((5, 5), 1)), "direct F(2×2) F(3×3) F(4×4) F(5×5)");
-    assert_eq!(names(geometry((7, 7), 1)), "direct F(2×2) F(3×3)");
-    assert_eq!(names(geometry((3, 3), 2)), "direct F(2×2) F(3×3) F(4×4) F(5×5) F(6×6) F(7×7)");
+    assert_eq!(names(geometry((5, 5), 1)), direct_and(6));
+    assert_eq!(names(geometry((7, 7), 1)), direct_and(4));
+    assert_eq!(names(geometry((3, 3), 2)), direct_and(8));
     assert_eq!(names(geometry((1, 1), 1)), "direct Strassen Strassen²");
     assert_eq!(names(geometry((1, 1), 2)), "direct");
-    assert_eq!(names(geometry((5, 5), 2)), "direct F(2×2) F(3×3) F(4×4) F(5×5) F(6×6) F(7×7)");
-    assert_eq!(names(geometry((7, 7), 2)), "direct F(2×2) F(3×3) F(4×4) F(5×5) F(6×6)");
+    assert_eq!(names(geometry((5, 5), 2)), direct_and(7));
+    assert_eq!(names(geometry((7, 7), 2)), direct_and(7));
 }
 
 #[test]
@@ -337,7 +340,7 @@ fn algorithms_are_read_back() {
 }
 
 /// What the error budget promises, on the family's kernels: the root of the mean squared error
-/// stays below 1e-5 of that of the results, also where channels differ in size by 10⁶, where their
+/// stays below 3e-5 of that of the results, also where channels differ in size by 10⁶, where their
 /// weights make up for that, where single pixels stand out by 10⁴, and where all is tiny or huge.
 #[test]
 fn the_error_budget_holds() {
@@ -391,7 +394,7 @@ fn the_error_budget_holds() {
                     let views = &mut [out.view_mut()];
                     conv::forward(&cpu, input.view(), &filters, &geometry, Epilogue::Store, views);
                     let error = relative_error(&out.checked(), &y);
-                    assert!(error < 1e-5, "{kernel:?} {algorithm}, {name}: {error:e}");
+                    assert!(error < 3e-5, "{kernel:?} {algorithm}, {name}: {error:e}");
                 }
             }
         }

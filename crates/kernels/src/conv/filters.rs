@@ -1,7 +1,7 @@
 //! Filters in the order in which the microkernels read them.
 
 use super::microkernel::Microkernels;
-use super::minimal::{FilterTransform, Minimal};
+use super::minimal::Minimal;
 use super::phase::{Phase, phases};
 use super::split::Split;
 use super::strassen::{Balance, Strassen};
@@ -234,8 +234,7 @@ impl Filters {
         match &self.packing {
             Packing::Direct => self.pack_taps(cpu, rows, targets, shared),
             Packing::Minimal(minimal) => {
-                let transform = minimal.filter_transform();
-                self.pack_transformed(cpu, rows, targets, &transform, shared);
+                self.pack_transformed(cpu, rows, targets, minimal, shared);
             }
             Packing::Strassen(strassen) => {
                 self.balance = self.pack_mixed(cpu, rows, *strassen, shared);
@@ -329,7 +328,7 @@ impl Filters {
         cpu: &Cpu,
         rows: &[Rows],
         targets: usize,
-        transform: &FilterTransform,
+        minimal: &Minimal,
         data: Shared,
     ) {
         let (taps, sources) = (self.kernel.0 * self.kernel.1, self.source.count());
@@ -355,7 +354,7 @@ impl Filters {
                         filters[tap][lane] = scale * f64::from(weight);
                     }
                 }
-                transform.apply(cpu, &filters, |fold, matrix, values| {
+                minimal.filters(cpu, &filters, |fold, matrix, values| {
                     let source = matrix * self.sources() + fold * sources + source;
                     let to = stream + source * width + i * LANES;
                     // SAFETY: each task has its own source's place in its own group's stream.
@@ -382,6 +381,7 @@ impl Filters {
         }
         let balance = Balance::new(&outputs, &inputs, self.source.per_block());
         let (of_inputs, of_outputs) = (&*balance.inputs, &*balance.outputs);
+        let terms = strassen.terms();
         cpu.for_each(self.groups.len() * sources, |task| {
             let (group, source) = (&self.groups[task / sources], task % sources);
             let stream = group.start * LANES * sources * points;
@@ -398,12 +398,18 @@ impl Filters {
                         }
                     }
                 }
-                strassen.transform(&weights, |point, values| {
+                for (point, terms) in terms.iter().enumerate() {
+                    let mut sums = [0.0; LANES];
+                    for &(part, sign) in terms {
+                        let each = sums.iter_mut().zip(&weights[part]);
+                        each.for_each(|(sum, value)| *sum += sign * value);
+                    }
                     let width = group.len() * LANES;
                     let to = stream + (point * sources + source) * width + i * LANES;
                     // SAFETY: each task has its own source's place in its own group's stream.
-                    unsafe { data.slice(to, LANES) }.copy_from_slice(&values);
-                });
+                    let to = unsafe { data.slice(to, LANES) };
+                    to.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum as f32);
+                }
             }
         });
         balance

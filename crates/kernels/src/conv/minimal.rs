@@ -26,7 +26,6 @@ use super::bilinear::Step;
 use crate::simd::kernel;
 use crate::{Cpu, LANES};
 use lines::Line;
-use toom_cook::{ToomCook, to_f64};
 
 /// F(rows × columns, kernel): a tile's outputs and the parts they are the sum of.
 #[derive(Clone, Debug)]
@@ -45,8 +44,8 @@ pub(super) struct Minimal {
 /// A filter of stride 1 over some of the taps.
 #[derive(Clone, Debug)]
 struct Part {
-    rows: Line,
-    columns: Line,
+    rows: &'static Line,
+    columns: &'static Line,
     /// Its first row and column of taps, and of the window's pixels.
     from: (usize, usize),
     /// Points and matrices of weights of the parts before it.
@@ -89,7 +88,7 @@ impl Minimal {
         for from in (0..starts).flat_map(|row| (0..starts).map(move |column| (row, column))) {
             let line = |outputs: usize, taps: usize, from: usize| {
                 let from = if folded { 0 } else { from };
-                ToomCook::new(outputs, (taps - from).div_ceil(starts)).map(Line::new)
+                Line::of(outputs, (taps - from).div_ceil(starts))
             };
             let (point, matrix) =
                 if folded { (0, 0) } else { (minimal.points(), minimal.matrices()) };
@@ -154,48 +153,26 @@ impl Minimal {
         (along(tile.0, stride.0, kernel.0), along(tile.1, stride.1, kernel.1))
     }
 
-    /// See [`ToomCook::amplification`]; that of the worst part.
+    /// See [`Line::amplification`]; that of the worst part.
     pub fn amplification(&self) -> f64 {
-        let of = |part: &Part| part.rows.exact.amplification() * part.columns.exact.amplification();
+        let of = |part: &Part| part.rows.amplification * part.columns.amplification;
         self.parts.iter().map(of).fold(1.0, f64::max)
     }
 
-    /// The filters' transform, to be applied many times.
-    pub fn filter_transform(&self) -> FilterTransform<'_> {
-        let numbers = |line: &Line| -> Matrix {
-            let rows = line.exact.filter_transform();
-            rows.iter().map(|row| row.iter().map(|&value| to_f64(value)).collect()).collect()
-        };
-        let axes = |part: &Part| (numbers(&part.rows), numbers(&part.columns));
-        FilterTransform { minimal: self, axes: self.parts.iter().map(axes).collect() }
-    }
-}
-
-/// Rows of coefficients.
-type Matrix = Vec<Vec<f64>>;
-
-/// G of both axes, of each part.
-pub(super) struct FilterTransform<'a> {
-    minimal: &'a Minimal,
-    /// Of each part: down, across.
-    axes: Vec<(Matrix, Matrix)>,
-}
-
-impl FilterTransform<'_> {
     /// Transforms the filters of sixteen outputs, `[row][column][output]`; gives the values of
     /// each fold and matrix.
-    pub fn apply(
+    pub fn filters(
         &self,
         cpu: &Cpu,
         filters: &[[f64; LANES]],
         mut matrix: impl FnMut(usize, usize, [f32; LANES]),
     ) {
-        let Minimal { kernel, stride, parts, .. } = self.minimal;
-        for (number, (part, (rows, columns))) in parts.iter().zip(&self.axes).enumerate() {
-            let fold = if self.minimal.folded { number } else { 0 };
+        let Minimal { kernel, stride, parts, .. } = self;
+        for (number, part) in parts.iter().enumerate() {
+            let fold = if self.folded { number } else { 0 };
             // A part may have fewer taps than its line.
             let mut line = vec![[0.0; LANES]; kernel.1];
-            for (i, row) in rows.iter().enumerate() {
+            for (i, row) in part.rows.filters.iter().enumerate() {
                 // Along each column of taps that is the part's; then along the row of results.
                 let taps = (part.from.1..kernel.1).step_by(stride.1);
                 for (sums, tap) in line.iter_mut().zip(taps) {
@@ -203,7 +180,7 @@ impl FilterTransform<'_> {
                     // SAFETY: `cpu` has its instruction set; nothing else is asked.
                     *sums = unsafe { dot(cpu, row, column, stride.0 * kernel.1) };
                 }
-                for (j, column) in columns.iter().enumerate() {
+                for (j, column) in part.columns.filters.iter().enumerate() {
                     // SAFETY: `cpu` has its instruction set; nothing else is asked.
                     let sums = unsafe { dot(cpu, column, &line, 1) };
                     matrix(fold, part.matrix_of(i, j), sums.map(|sum| sum as f32));

@@ -68,21 +68,15 @@ impl Strassen {
         2f64.powi(self.levels as i32)
     }
 
-    /// The weights of each point for one block of outputs of `weights`, `[channels][outputs]` parts.
-    pub fn transform(&self, weights: &[[f64; LANES]], mut matrix: impl FnMut(usize, [f32; LANES])) {
+    /// Of each point the parts of the weights that it is the sum of, `channels × parts + outputs`,
+    /// and their signs.
+    pub fn terms(&self) -> Vec<Vec<(usize, f64)>> {
         let parts = self.parts();
-        for point in 0..self.points() {
-            let mut sums = [0.0; LANES];
-            for (i, values) in weights.iter().enumerate() {
-                let coefficient = self.coefficient(point, (i / parts, i % parts));
-                if coefficient != 0.0 {
-                    sums.iter_mut()
-                        .zip(values)
-                        .for_each(|(sum, value)| *sum += coefficient * value);
-                }
-            }
-            matrix(point, sums.map(|sum| sum as f32));
-        }
+        let of_point = |point: usize| {
+            let term = |i: usize| (i, self.coefficient(point, (i / parts, i % parts)));
+            (0..parts * parts).map(term).filter(|&(_, sign)| sign != 0.0).collect()
+        };
+        (0..self.points()).map(of_point).collect()
     }
 
     /// How often a point has a part of the channels and of the outputs.

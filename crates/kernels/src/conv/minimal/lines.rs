@@ -8,21 +8,27 @@
 // Indices throughout, as the loops must unroll into registers.
 #![allow(clippy::needless_range_loop)]
 
+use std::sync::OnceLock;
+
 use super::toom_cook::{ToomCook, powers, to_f64};
 use crate::simd::Vector;
 use crate::{Isa, LANES};
 
 /// The most pairs of points.
-const MOST_PAIRS: usize = 5;
+const MOST_PAIRS: usize = 7;
 /// The most outputs of a tile.
-const MOST_OUTPUTS: usize = 11;
+const MOST_OUTPUTS: usize = 15;
 /// The most that a transform is compiled for by itself.
-const MOST_UNROLLED: usize = 7;
+const MOST_UNROLLED: usize = 9;
 
 /// An axis' transforms as numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     pub exact: ToomCook,
+    /// See [`ToomCook::amplification`].
+    pub amplification: f64,
+    /// G.
+    pub filters: Vec<Vec<f64>>,
     infinity: bool,
     /// Coefficients of Π (z − a²).
     squares: [f32; MOST_PAIRS + 1],
@@ -65,8 +71,17 @@ type Input = unsafe fn(&Line, Lines<*const f32>, Lines<*mut f32>, usize);
 type Output = unsafe fn(&Line, Lines<*const f32>, Lines<*mut f32>, (usize, usize), End, *mut f32);
 
 impl Line {
-    /// The numbers of an algorithm.
-    pub fn new(exact: ToomCook) -> Self {
+    /// F(outputs, taps), if there is one. Each is made once: exact arithmetic takes its time, and
+    /// plans ask for many.
+    pub fn of(outputs: usize, taps: usize) -> Option<&'static Self> {
+        const COUNT: usize = ToomCook::MOST + 1;
+        static LINES: [[OnceLock<Option<Line>>; COUNT]; COUNT] =
+            [const { [const { OnceLock::new() }; COUNT] }; COUNT];
+        let line = LINES.get(outputs)?.get(taps)?;
+        line.get_or_init(|| ToomCook::new(outputs, taps).map(Line::new)).as_ref()
+    }
+
+    fn new(exact: ToomCook) -> Self {
         let rounded = |value| to_f64(value) as f32;
         let mut line = Self {
             infinity: exact.has_infinity(),
@@ -74,9 +89,13 @@ impl Line {
             others: [[0.0; MOST_PAIRS]; MOST_PAIRS],
             pairs: [0.0; MOST_PAIRS],
             powers: [[0.0; MOST_PAIRS]; MOST_OUTPUTS],
+            amplification: exact.amplification(),
+            filters: Vec::new(),
             exact,
         };
         let exact = &line.exact;
+        let numbers = |row: Vec<_>| row.into_iter().map(to_f64).collect();
+        line.filters = exact.filter_transform().into_iter().map(numbers).collect();
         let fill = |to: &mut [f32], from: Vec<_>| {
             to.iter_mut().zip(from).for_each(|(to, from)| *to = rounded(from));
         };
@@ -317,11 +336,13 @@ macro_rules! kernels {
                     output::<H, 5>,
                     output::<H, 6>,
                     output::<H, 7>,
+                    output::<H, 8>,
+                    output::<H, 9>,
                 ]
             }
 
             pub(super) const KERNELS: Kernels = Kernels {
-                input: [copy_in, input::<1>, input::<2>, input::<3>, input::<4>, input::<5>],
+                input: [copy_in, input::<1>, input::<2>, input::<3>, input::<4>, input::<5>, input::<6>, input::<7>],
                 output: [
                     [copy_out; MOST_UNROLLED + 1],
                     outputs::<1>(),
@@ -329,6 +350,8 @@ macro_rules! kernels {
                     outputs::<3>(),
                     outputs::<4>(),
                     outputs::<5>(),
+                    outputs::<6>(),
+                    outputs::<7>(),
                 ],
             };
         }
