@@ -132,7 +132,7 @@ fn what_is_tuned_is_kept_until_forgotten() {
     assert!(ran.err.contains("is left out") && ran.out.contains("estimated"), "{}", ran.err);
     // Nor does one that has what another version could compute.
     let plans = std::fs::read_dir(place.path("cache/plans")).unwrap();
-    let plan = r#"{ "5×5 4→4 @6×6": "F(6×6)" }"#;
+    let plan = r#"{ "5×5 4→4 @6×6": "F(7×7)" }"#;
     std::fs::write(plans.last().unwrap().unwrap().path(), plan).unwrap();
     with_cache(&["explain-plan", "tiny.toml"]).succeeds();
     with_cache(&[&["tune"], &network[..]].concat()).succeeds();
@@ -148,7 +148,7 @@ fn bad_plans_are_told() {
         ("{ \"5×5 4→4 @6×6\": \"F(99×99)\" }", "cannot be computed by F(99×99)"),
         ("{ \"5×5 4→4 @6×6\": \"F(18446744073709551615×4)\" }", "cannot be computed by"),
         // Beyond the error budget.
-        ("{ \"5×5 4→4 @6×6\": \"F(6×6)\" }", "cannot be computed by F(6×6)"),
+        ("{ \"5×5 4→4 @6×6\": \"F(7×7)\" }", "cannot be computed by F(7×7)"),
     ] {
         place.write("plan.json", text);
         let error = place.run(&["explain-plan", "tiny.toml", "--plan", "plan.json"]).fails().err;

@@ -1,8 +1,9 @@
 //! Our engine as `benches/peers` times it: `inference_server MODEL PICTURES THREADS [PLAN]`.
 //!
 //! MODEL is a model file, PICTURES a file of preprocessed pictures, plain little-endian `f32`s in
-//! (picture, channel, row, column) order; PLAN is `--lean` for the plan for little memory, `--throughput` for that
-//! for many pictures at a time. Reads commands, one a line, and answers each with a line:
+//! (picture, channel, row, column) order; PLAN is `--lean` for the plan for little memory,
+//! `--throughput` for that for many pictures at a time. Reads commands, one a line, and answers
+//! each with a line:
 //!
 //! - `infer`: computes the logits of all pictures; the seconds that it took.
 //! - `logits FILE`: computes them and writes them to FILE, plain little-endian `f32`s; `written`.

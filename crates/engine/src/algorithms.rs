@@ -118,20 +118,26 @@ impl Layer {
         }
     }
 
+    /// Channels and blocks of the inputs, and blocks of the outputs, as an algorithm computes with
+    /// them: what is mixed is made whole.
+    fn whole(&self, algorithm: Algorithm) -> (usize, usize, usize) {
+        match algorithm {
+            Algorithm::Direct | Algorithm::Minimal { .. } => {
+                (self.inputs, self.input_blocks, self.output_blocks)
+            }
+            Algorithm::Strassen { levels } => {
+                let whole = |blocks: usize| blocks.next_multiple_of(1 << levels);
+                let inputs = whole(self.input_blocks);
+                (inputs * LANES, inputs, whole(self.output_blocks))
+            }
+        }
+    }
+
     /// Bytes of the weights as packed for an algorithm that applies.
     pub fn bytes(&self, algorithm: Algorithm) -> usize {
         let weights = algorithm.work(&self.geometry, self.grid).map_or(0.0, |work| work.weights);
-        // What is mixed is made whole.
-        let parts = match algorithm {
-            Algorithm::Direct | Algorithm::Minimal { .. } => 1,
-            Algorithm::Strassen { levels } => 1 << levels,
-        };
-        let inputs = match parts {
-            1 => self.inputs,
-            _ => self.input_blocks.next_multiple_of(parts) * LANES,
-        };
-        let pairs = inputs * self.output_blocks.next_multiple_of(parts) * LANES;
-        (weights * pairs as f64) as usize * size_of::<f32>()
+        let (inputs, _, outputs) = self.whole(algorithm);
+        (weights * (inputs * outputs * LANES) as f64) as usize * size_of::<f32>()
     }
 
     /// Estimated time, in multiply–adds of a block's vector. The constants here and below are those
@@ -139,12 +145,13 @@ impl Layer {
     /// their candidates with one picture and with eight.
     pub fn cost(&self, algorithm: Algorithm, pictures: f64) -> f64 {
         let Some(work) = algorithm.work(&self.geometry, self.grid) else { return f64::INFINITY };
-        let inputs = self.inputs as f64;
-        let (input_blocks, outputs) = (self.input_blocks as f64, self.output_blocks as f64);
+        let (inputs, input_blocks, outputs) = self.whole(algorithm);
+        let (inputs, input_blocks, outputs) = (inputs as f64, input_blocks as f64, outputs as f64);
         let Work { products, sums, weights } = work;
         let transforms = match algorithm {
             Algorithm::Direct => 0.0,
-            // Along an axis of n points a transform takes about n / 2 operations a value, and moves it.
+            // Along an axis of n points a transform takes about n / 2 operations a value; with what
+            // they wait for one another and for the values, three times as long.
             Algorithm::Minimal { rows, columns } => {
                 let (kernel, stride) = (self.geometry.kernel, self.geometry.stride);
                 let along = |outputs: usize, taps: usize, stride: usize| match taps {

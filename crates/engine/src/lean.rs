@@ -1,5 +1,5 @@
-//! Algorithms under a budget of memory: the transformed filters of minimal filtering take up to
-//! seven times the room of the filters themselves, and some gain little time by it.
+//! Algorithms under a budget of memory: the transformed filters of minimal filtering take many times
+//! the room of the filters themselves, and some gain little time by it.
 
 use inception_kernels::conv::Algorithm;
 

@@ -131,7 +131,7 @@ impl Arena {
             let plan = self.plan(pictures);
             if self.memory.len() < plan.len {
                 // The old memory goes first, so that both need not fit.
-                (self.memory, self.pictures) = (Buffer::default(), 0);
+                (self.memory, self.pictures, self.part) = (Buffer::default(), 0, 0..0);
                 self.memory = Buffer::try_zeroed(plan.len).ok_or(EngineError::Memory {
                     pictures,
                     mebibytes: plan.len.saturating_mul(size_of::<f32>()) >> 20,

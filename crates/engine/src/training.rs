@@ -113,8 +113,11 @@ impl Training {
 
     /// A layer's output in the forward pass just made, picture after picture in (channel, row,
     /// column) order; `backward` uses the memory for other things, and so does `forward` itself below
-    /// the lowest trained layer. Panics for a layer that is not computed.
+    /// the lowest trained layer. Empty before the first pass. Panics for a layer that is not computed.
     pub fn output(&self, layer: LayerId) -> Vec<f32> {
+        if self.pictures == 0 {
+            return Vec::new();
+        }
         let place = self.plan.placement.of(layer);
         let view = self.arena.read(place);
         let pixels = view.layout.height * view.layout.width;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use inception_engine::{Cpu, Inference, StepInfo};
+use inception_engine::{Algorithm, Cpu, Inference, StepInfo};
 use inception_model::Weights;
 use serde_json::json;
 
@@ -109,9 +109,8 @@ fn table(steps: &[StepInfo]) -> String {
     for step in steps {
         let mut row = vec![short(&step.layers), step.layer_kind.clone()];
         if let Some(algorithm) = step.algorithm {
-            let others = step.candidates.iter().filter(|&&other| other != algorithm);
             row.push(algorithm.to_string());
-            row.push(others.map(ToString::to_string).collect::<Vec<_>>().join(" "));
+            row.push(runs(&step.candidates));
             row.push(scaled(step.multiply_adds));
             row.push(format!("{:.0} %", 100.0 * step.done as f64 / step.multiply_adds as f64));
             row.push(megabytes(step.weights));
@@ -119,6 +118,18 @@ fn table(steps: &[StepInfo]) -> String {
         table.row(row);
     }
     table.text()
+}
+
+/// `direct F(2×2)…F(7×7)`: tiles that follow each other by their ends.
+fn runs(candidates: &[Algorithm]) -> String {
+    let is_tile = |algorithm: &&Algorithm| matches!(algorithm, Algorithm::Minimal { .. });
+    let tiles: Vec<String> = candidates.iter().filter(is_tile).map(ToString::to_string).collect();
+    let tiles = match &tiles[..] {
+        [first, _, .., last] => vec![format!("{first}…{last}")],
+        _ => tiles,
+    };
+    let others = candidates.iter().filter(|algorithm| !is_tile(algorithm)).map(ToString::to_string);
+    others.chain(tiles).collect::<Vec<_>>().join(" ")
 }
 
 /// Of a number of bytes.
@@ -146,8 +157,8 @@ fn totals(steps: &[StepInfo], activations: usize) -> String {
     let (all, done) = (sum(|step| step.multiply_adds), sum(|step| step.done));
     let weights: usize = steps.iter().map(|step| step.weights).sum();
     format!(
-        "{} multiply-adds, of which {} are done; {} of weights as packed, {} of activations for each \
-         picture computed at a time\n",
+        "{} multiply-adds, of which {} are done; {} of weights as packed, {} of activations for a \
+         picture\n",
         scaled(all),
         scaled(done),
         megabytes(weights),

@@ -11,7 +11,8 @@ use super::lowering::{Kernel, Step};
 use crate::memory::{Lifetime, Loop};
 use crate::placement::{Place, TensorSpec};
 
-/// Bytes that the values which a layer reads and writes may take, for each thread.
+/// Bytes that the values which a layer reads and writes may take, for each thread: about a core's
+/// share of the caches.
 const HELD: usize = 4 << 20;
 
 /// Steps that are computed one after the other for a group of pictures, then for the next.
@@ -56,7 +57,7 @@ pub(super) fn of(steps: &[Step], buffers: &[TensorSpec], threads: usize) -> Vec<
 }
 
 /// The first stage ends where most is saved: a picture's values in place of the weights, which are
-/// read again for each group.
+/// read again for each group, at worst for each picture.
 fn cut(steps: &[Bytes], held: usize) -> Vec<Stage> {
     let saved = steps.iter().scan(0, |saved: &mut isize, step| {
         *saved += step.values as isize - step.weights as isize;
@@ -67,6 +68,8 @@ fn cut(steps: &[Bytes], held: usize) -> Vec<Stage> {
     let end = most.map_or(0, |(last, _)| last + 1);
     let largest = steps[..end].iter().map(|step| step.values).max().unwrap_or(0);
     let group = (held / largest.max(1)).clamp(1, BATCH);
+    // As few groups, but even ones.
+    let group = BATCH.div_ceil(BATCH.div_ceil(group));
     let end = if group < BATCH { end } else { 0 };
     let mut stages =
         vec![Stage { steps: 0..end, group }, Stage { steps: end..steps.len(), group: BATCH }];
@@ -93,6 +96,8 @@ mod tests {
         let network = steps(&[(90, 1), (60, 10), (20, 30), (40, 5), (10, 70), (10, 5)]);
         assert_eq!(cut(&network, 100), [stage(0..4, 1), stage(4..6, BATCH)]);
         assert_eq!(cut(&network, 200), [stage(0..4, 2), stage(4..6, BATCH)]);
+        // Not seven and one.
+        assert_eq!(cut(&network, 700)[0], stage(0..4, 4));
         // What fits as it is.
         assert_eq!(cut(&network, 90 * BATCH), [stage(0..6, BATCH)]);
         assert_eq!(cut(&steps(&[(90, 1), (60, 10)]), 100), [stage(0..2, 1)]);

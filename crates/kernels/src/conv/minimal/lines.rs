@@ -342,7 +342,16 @@ macro_rules! kernels {
             }
 
             pub(super) const KERNELS: Kernels = Kernels {
-                input: [copy_in, input::<1>, input::<2>, input::<3>, input::<4>, input::<5>, input::<6>, input::<7>],
+                input: [
+                    copy_in,
+                    input::<1>,
+                    input::<2>,
+                    input::<3>,
+                    input::<4>,
+                    input::<5>,
+                    input::<6>,
+                    input::<7>,
+                ],
                 output: [
                     [copy_out; MOST_UNROLLED + 1],
                     outputs::<1>(),

@@ -26,9 +26,10 @@ pub(super) struct ToomCook {
 }
 
 /// The pairs by their number, without and with ∞; 1 is in the middle of an odd number. Of those with
-/// numerators of three bits and powers of two below, whose powers a float has exactly, they amplify
-/// rounding errors least, or nearly so. What a coefficient lacks is no noise: it is the same in
-/// all pixels, and no mean over them takes it away.
+/// numerators of three bits and powers of two below they amplify rounding errors least, or nearly
+/// so. Floats have the powers of such points exactly up to the eighth, and with up to five pairs all
+/// of Bᵀ (with six and seven most of it). What a coefficient lacks is no noise: it is the same in all
+/// pixels, and no mean over them takes it away.
 const PAIRS: [[&[(i128, i128)]; 2]; 8] = [
     [&[], &[]],
     [&[(1, 1)], &[(1, 1)]],
@@ -234,7 +235,7 @@ mod tests {
     }
 
     fn all() -> impl Iterator<Item = ToomCook> {
-        (1..16).flat_map(|taps| (1..16).filter_map(move |outputs| ToomCook::new(outputs, taps)))
+        (1..17).flat_map(|taps| (1..17).filter_map(move |outputs| ToomCook::new(outputs, taps)))
     }
 
     #[test]
@@ -268,7 +269,7 @@ mod tests {
             }
             count += 1;
         }
-        assert_eq!(count, 15 + (1..=14).sum::<usize>());
+        assert_eq!(count, 16 + (1..=14).sum::<usize>());
     }
 
     #[test]

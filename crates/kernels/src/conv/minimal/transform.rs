@@ -83,7 +83,7 @@ impl Transform<'_> {
     /// # Safety
     /// As for [`Transform::input`].
     unsafe fn block_input(&self, part: &Part, x: Lines<*const f32>, y: *mut f32) {
-        let (rows, columns) = (&part.rows, &part.columns);
+        let (rows, columns) = (part.rows, part.columns);
         let (down, across) = part.points();
         let point = self.inputs_point;
         let along_rows = Lines { start: y, step: across * point, next: point };
@@ -138,7 +138,7 @@ impl Transform<'_> {
         exist: (usize, usize),
         end: End,
     ) {
-        let (rows, columns) = (&part.rows, &part.columns);
+        let (rows, columns) = (part.rows, part.columns);
         let across = part.points().1;
         let point = self.sums_point;
         let along_columns = Lines { start: sums, step: point, next: across * point };
