@@ -7,6 +7,7 @@
 
 mod border;
 pub mod conv;
+mod cores;
 mod cpu;
 pub mod depthwise;
 mod epilogue;

@@ -9,6 +9,7 @@
 //! number, whether it is open, and how many workers are inside.
 
 use crate::Buffer;
+use crate::cores::Cores;
 use std::any::Any;
 use std::cell::{RefCell, UnsafeCell};
 use std::marker::PhantomData;
@@ -67,6 +68,8 @@ struct State {
     wake: Condvar,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     quit: AtomicBool,
+    /// Where workers may run.
+    cores: Cores,
 }
 
 // SAFETY: `job` is the only part that is not `Sync` (and `Send`) by itself. It is written by the
@@ -99,6 +102,7 @@ impl Team {
             wake: Condvar::new(),
             panic: Mutex::new(None),
             quit: AtomicBool::new(false),
+            cores: Cores::new(threads - 1),
         });
         let mut team = Team { state, workers: Vec::new() };
         for i in 1..threads {
@@ -165,6 +169,7 @@ impl State {
         // it sees the open region there.
         self.region.0.store(number | OPEN, Ordering::SeqCst);
         if self.sleepers.load(Ordering::SeqCst) > 0 {
+            self.cores.avoid_caller();
             self.wake_all();
         }
     }
@@ -232,6 +237,7 @@ impl State {
 
     /// A worker's life.
     fn work(&self, thread: usize) {
+        self.cores.enlist(thread - 1);
         let mut last = 0;
         while let Some(region) = self.wait(last) {
             last = region & !(NUMBER - 1);
