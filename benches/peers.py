@@ -159,7 +159,7 @@ def measure(
             errors[name] = relative_error(server.logits(), exact.flatten())
             if errors[name] > TOLERANCE:
                 raise SystemExit(f"{name} computes other logits: they differ by {errors[name]:.1e}")
-            about[name] = "" if name in OWN else server.ask("about")
+            about[name] = " ".join(plan(name, len(exact))) if name in OWN else server.ask("about")
             server.infer()
             peaks[name] = server.peak_bytes()
             server.forget_peak()

@@ -127,7 +127,7 @@ impl Inference {
         self.outputs.iter().map(|(_, shape)| *shape)
     }
 
-    /// Bytes of activations held for one picture; a batch takes at most as many times that.
+    /// Bytes of activations held for one picture.
     pub fn activation_bytes(&self) -> usize {
         self.arena.bytes_per_picture()
     }
