@@ -161,8 +161,8 @@ impl ToomCook {
         (sum / (self.outputs * self.taps) as f64).sqrt()
     }
 
-    /// Σ Bᵀ² of each row. The whole of Bᵀ would take a hundred times longer, and a plan asks for
-    /// many tiles.
+    /// Σ Bᵀ² of each row, from its halves: the whole of Bᵀ takes far more exact arithmetic, and a plan
+    /// asks for many tiles.
     fn input_norms(&self) -> Vec<f64> {
         let norm =
             |row: Vec<Exact>| -> f64 { row.iter().map(|&value| to_f64(value).powi(2)).sum() };
