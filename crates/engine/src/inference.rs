@@ -14,7 +14,7 @@ use inception_net::graph::{Graph, LayerId, Op, Shape};
 use crate::EngineError;
 use crate::algorithms::Algorithms;
 use crate::memory::{Arena, Lifetime};
-use crate::placement::{Place, Placement};
+use crate::placement::{Place, Placement, TensorSpec};
 use crate::steps;
 pub use account::StepInfo;
 use fusion::Fused;
@@ -96,7 +96,7 @@ impl Inference {
         let graph = &fused.graph;
         let siblings = lowering::siblings(graph, is_identity);
         let wanted: Vec<LayerId> = outputs.iter().chain(inputs).copied().collect();
-        let placement = Placement::new(graph, &wanted, is_identity, &siblings);
+        let mut placement = Placement::new(graph, &wanted, is_identity, &siblings);
         let lowering = Lowering {
             fused: &fused,
             places: &places,
@@ -107,6 +107,7 @@ impl Inference {
             algorithms,
         };
         let steps = lowering.steps()?;
+        steps.iter().for_each(|step| step.widen_border(&mut placement.buffers));
         let infos = steps.iter().map(|step| {
             let names = step.layers.iter().map(|&id| graph.layers[id].name.clone()).collect();
             step.info(names)
@@ -205,6 +206,15 @@ impl Inference {
 }
 
 impl Step {
+    /// Gives the tensor that is read the border that the filters like best.
+    fn widen_border(&self, buffers: &mut [TensorSpec]) {
+        if let Kernel::Conv { filters, layer, .. } = &self.kernel {
+            let x = &mut buffers[self.x.buffer];
+            let border = filters.source_border(&layer.geometry, (x.height, x.width), layer.grid);
+            x.border = x.border.union(border);
+        }
+    }
+
     fn run(&self, cpu: &Cpu, x: View, y: &mut [ViewMut]) {
         if let Kernel::Conv { filters, layer, bias, floor } = &self.kernel {
             let epilogue = Epilogue::Bias { bias, floor };

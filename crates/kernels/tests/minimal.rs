@@ -137,6 +137,7 @@ proptest! {
     #[test]
     fn forward(
         case in prop_oneof![case(), strided_case(), product_case()],
+        wide in any::<bool>(),
         bias in any::<bool>(),
         relu in any::<bool>(),
     ) {
@@ -151,7 +152,12 @@ proptest! {
                 y[index] = if relu { sum.max(0.0) } else { sum };
             }
         }
-        let input = Placed::new(&x, &case.inputs, case.x_place());
+        let mut place = case.x_place();
+        if wide {
+            let border = case.filters().source_border(&case.geometry, case.input(), case.output);
+            place.border = place.border.union(border);
+        }
+        let input = Placed::new(&x, &case.inputs, place);
         let b = to_lanes(&b.data, &outputs);
         let floor = vec![if relu { inception_kernels::RELU } else { inception_kernels::LINEAR }; b.len()];
         let epilogue =
@@ -164,7 +170,12 @@ proptest! {
     }
 
     #[test]
-    fn backward_data(case in case(), accumulate in any::<bool>()) {
+    fn backward_data(case in case(), wide in any::<bool>(), accumulate in any::<bool>()) {
+        let Case { inputs, geometry, algorithm, .. } = &case;
+        let filters = || {
+            let filters = Filters::backward_with(case.outputs, inputs, geometry, *algorithm);
+            filters.expect("padding below the kernel's size")
+        };
         let dy = Tensor::random(case.y_shape(), 1);
         let w = Tensor::random(case.w_shape(), 2);
         let before = accumulate.then(|| Tensor::random(case.x_shape(), 3));
@@ -173,14 +184,15 @@ proptest! {
             dx = sum(&dx, before);
         }
         let outputs = Channels::new(case.outputs);
-        let border = case.geometry.gradient_border(case.input(), case.output);
+        let border = match wide {
+            false => geometry.gradient_border(case.input(), case.output),
+            true => filters().source_border(geometry, case.input(), case.output),
+        };
         let place = Place { border: case.y.border.union(border), ..case.y };
         let gradient = Placed::new(&dy, &outputs, place);
         let tolerance = case.tolerance();
         check(&dx, tolerance, &case.inputs, case.x, before.as_ref(), |cpu, dx| {
-            let Case { outputs, inputs, geometry, algorithm, .. } = &case;
-            let filters = Filters::backward_with(*outputs, inputs, geometry, *algorithm);
-            let mut filters = filters.expect("padding below the kernel's size");
+            let mut filters = filters();
             filters.pack(cpu, &floats(&w));
             conv::backward_data(cpu, gradient.view(), &filters, geometry, accumulate, dx);
         });

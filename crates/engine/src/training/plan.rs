@@ -251,10 +251,16 @@ impl<'a> Builder<'a> {
         let (shape, input_shape) = (layers[id].shape, layers[input].shape);
         let filtering = steps::filtering(&layers[id].op, input_shape).expect("a filtering layer");
         let geometry = filtering.geometry;
-        let inputs = self.placement.of(input).channels.clone();
+        let x = self.placement.of(input);
+        let (read, inputs) = (x.buffer, x.channels.clone());
         let outputs = shape.channels;
         let channels = Channels::new(outputs);
-        let border = geometry.gradient_border(steps::grid(input_shape), steps::grid(shape));
+        let (input_grid, grid) = (steps::grid(input_shape), steps::grid(shape));
+        let forward = filters_forward(&channels, &inputs, &geometry, grid);
+        let backward = filters_backward(outputs, &inputs, &geometry, input_grid);
+        let border = forward.source_border(&geometry, input_grid, grid);
+        self.specs[read].border = self.specs[read].border.union(border);
+        let border = backward.source_border(&geometry, input_grid, grid);
         let mut own_buffer = |border| {
             self.specs.push(TensorSpec {
                 blocks: channels.blocks(),
@@ -286,8 +292,8 @@ impl<'a> Builder<'a> {
             trained: self.modes[id].trained,
             affine,
             weight,
-            forward: filters_forward(&channels, &inputs, &geometry, steps::grid(shape)),
-            backward: filters_backward(outputs, &inputs, &geometry, steps::grid(input_shape)),
+            forward,
+            backward,
             dz,
         }
     }

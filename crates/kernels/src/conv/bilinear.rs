@@ -108,20 +108,17 @@ pub(super) unsafe fn compute<S: Scheme>(
     targets: &Targets,
     border: bool,
 ) {
-    let schedule = Schedule::new(cpu.threads(), scheme.tiles(), filters, scheme.points());
+    let kinds = (scheme.points(), scheme.matrices());
+    let schedule = Schedule::new(cpu.threads(), scheme.tiles(), filters, kinds);
     let microkernels = Microkernels::of(cpu.isa());
     let convolution = Convolution { scheme, filters, weights, microkernels, schedule };
-    let borders = if border { targets.borders() } else { 0 };
-    cpu.for_each(borders + schedule.tasks(), |task| match task.checked_sub(borders) {
-        // SAFETY: no other task writes this picture's border.
-        None => unsafe { targets.zero_border(task) },
-        Some(task) => {
-            let (tiles, groups) = schedule.task(task);
-            // SAFETY: each task has its own tiles of its own blocks; the rest is the caller's
-            // promise.
-            unsafe { convolution.task(targets, tiles, groups) };
-        }
-    });
+    let work = |task| {
+        let (tiles, groups) = schedule.task(task);
+        // SAFETY: each task has its own tiles of its own blocks; the rest is the caller's promise.
+        unsafe { convolution.task(targets, tiles, groups) };
+    };
+    // SAFETY: tasks write no borders; the caller's promise.
+    unsafe { targets.for_each(cpu, schedule.tasks(), border, work) };
 }
 
 /// One convolution's numbers, shared by its tasks.

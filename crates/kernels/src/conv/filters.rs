@@ -7,7 +7,7 @@ use super::split::Split;
 use super::strassen::{Balance, Strassen};
 use super::{Algorithm, Geometry};
 use crate::threads::Shared;
-use crate::{Buffer, Channels, Cpu, Isa, LANES, View};
+use crate::{Border, Buffer, Channels, Cpu, Isa, LANES, View};
 use std::ops::Range;
 
 /// A convolution's filters, packed: for each phase (see [`backward_data`](super::backward_data);
@@ -200,6 +200,33 @@ impl Filters {
             }
             Packing::Strassen(Strassen { levels }) => Algorithm::Strassen { levels: *levels },
         }
+    }
+
+    /// The border with which what is read is read fastest, for a convolution of an input of this
+    /// height and width to an output of this one: what the [geometry](Geometry::input_border) asks for
+    /// (backwards that of the [gradient](Geometry::gradient_border)), and as far as the windows of the
+    /// last tiles reach. With less such a window is copied first.
+    pub fn source_border(
+        &self,
+        geometry: &Geometry,
+        input: (usize, usize),
+        output: (usize, usize),
+    ) -> Border {
+        let Geometry { kernel, padding, .. } = *geometry;
+        let forward = self.direction == Direction::Forward;
+        let border = match forward {
+            true => geometry.input_border(input, output),
+            false => geometry.gradient_border(input, output),
+        };
+        let Packing::Minimal(minimal) = &self.packing else { return border };
+        let (bottom, right) = match forward {
+            true => minimal.reach(padding, input, output),
+            false => {
+                let padding = (kernel.0 - 1 - padding.0, kernel.1 - 1 - padding.1);
+                minimal.reach(padding, output, input)
+            }
+        };
+        border.union(Border { bottom, right, ..border })
     }
 
     /// Bytes of the packed weights.

@@ -153,6 +153,25 @@ impl Minimal {
         (along(tile.0, stride.0, kernel.0), along(tile.1, stride.1, kernel.1))
     }
 
+    /// Rows below and columns to the right of an input of this size that the windows of the last tiles
+    /// reach over, `padding` being above and to the left.
+    pub fn reach(
+        &self,
+        padding: (usize, usize),
+        input: (usize, usize),
+        output: (usize, usize),
+    ) -> (usize, usize) {
+        let window = self.window();
+        let along = |tiles: usize, step: usize, window: usize, inside: usize| {
+            (tiles.saturating_sub(1) * step + window).saturating_sub(inside)
+        };
+        let Self { tile, stride, .. } = *self;
+        (
+            along(output.0.div_ceil(tile.0), tile.0 * stride.0, window.0, padding.0 + input.0),
+            along(output.1.div_ceil(tile.1), tile.1 * stride.1, window.1, padding.1 + input.1),
+        )
+    }
+
     /// See [`Line::amplification`]; that of the worst part.
     pub fn amplification(&self) -> f64 {
         let of = |part: &Part| part.rows.amplification * part.columns.amplification;

@@ -63,12 +63,7 @@ impl Product<'_> {
         let pixels = self.source.layout.pictures * self.rows.count * self.columns.count;
         let tasks = self.tasks(cpu, microkernels, pixels);
         let targets = Targets::new(targets);
-        let borders = if self.border { targets.borders() } else { 0 };
-        cpu.for_each(borders + tasks.len(), |task| {
-            let Some(task) = task.checked_sub(borders) else {
-                // SAFETY: no other task writes this picture's border.
-                return unsafe { targets.zero_border(task) };
-            };
+        let work = |task| {
             let (group, chunk) = tasks.get(task);
             let group = &self.filters.groups()[group];
             let tiles = Split::at_most(pixels, microkernels.max_rows(group.len()));
@@ -76,7 +71,9 @@ impl Product<'_> {
             // SAFETY: each task has its own pixels of its own blocks; the rest is the caller's
             // promise.
             unsafe { self.tiles(microkernels, targets.of(group.start), group, tiles, chunk) };
-        });
+        };
+        // SAFETY: tasks write no borders; the caller's promise.
+        unsafe { targets.for_each(cpu, tasks.len(), self.border, work) };
     }
 
     /// How to cut the work: several times as many tasks as threads, but none of them tiny.

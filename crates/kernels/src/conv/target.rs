@@ -1,8 +1,9 @@
 //! Where a convolution's results go.
 
+use super::split::Split;
 use crate::border::zero_border;
 use crate::threads::Shared;
-use crate::{Border, Layout, ViewMut};
+use crate::{Border, Cpu, Layout, ViewMut};
 
 /// A view that tasks write, each its own part.
 pub(super) struct Target<'a> {
@@ -37,21 +38,44 @@ impl<'a> Targets<'a> {
         panic!("all blocks are in a target")
     }
 
-    /// Number of borders to zero: one a picture, if there are any at all.
-    pub fn borders(&self) -> usize {
-        let bordered = |target: &&Target| target.layout.border != Border::default();
-        self.0.iter().find(bordered).map_or(0, |target| target.layout.pictures)
-    }
-
-    /// Zeroes the borders of one picture.
+    /// Does numbered tasks in parallel; each zeroes its share of the targets' borders too, if asked to.
+    /// As they are no tasks of their own, each thread's tasks stay those whose inputs it wrote.
     ///
     /// # Safety
-    /// Nobody else uses them meanwhile.
-    pub unsafe fn zero_border(&self, picture: usize) {
+    /// Nobody else uses the borders meanwhile.
+    pub unsafe fn for_each(
+        &self,
+        cpu: &Cpu,
+        tasks: usize,
+        border: bool,
+        work: impl Fn(usize) + Sync,
+    ) {
+        // Targets without pixels may have borders.
+        let shares = tasks.max(1);
+        cpu.for_each(shares, |task| {
+            if border {
+                // SAFETY: each share is asked for once; the caller's promise.
+                unsafe { self.zero_borders(task, shares) };
+            }
+            if task < tasks {
+                work(task);
+            }
+        });
+    }
+
+    /// Zeroes one of so many shares of the borders of all pictures and blocks.
+    ///
+    /// # Safety
+    /// Nobody else uses the share's borders meanwhile.
+    unsafe fn zero_borders(&self, share: usize, shares: usize) {
         for Target { data, layout, first_block, blocks } in &self.0 {
-            for block in *first_block..first_block + blocks {
+            if layout.border == Border::default() {
+                continue;
+            }
+            let all = Split { total: layout.pictures * blocks, parts: shares };
+            for i in all.part(share) {
                 // SAFETY: the caller's promise.
-                unsafe { zero_border(*data, layout, picture, block) };
+                unsafe { zero_border(*data, layout, i / blocks, first_block + i % blocks) };
             }
         }
     }

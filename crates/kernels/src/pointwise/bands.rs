@@ -92,8 +92,9 @@ pub(crate) fn for_each_band_of(
     let values = Shared::new(y.data);
     cpu.for_each(total.div_ceil(together), |task| {
         for i in task * together..total.min((task + 1) * together) {
-            let (picture, block, first) =
-                (i / bands / blocks, i / bands % blocks, i % bands * rows);
+            // Rows outermost, as convolutions have them: a thread's are those that it wrote itself.
+            let (picture, first, block) =
+                (i / blocks / bands, i / blocks % bands * rows, i % blocks);
             let block_in_tensor = first_block + block;
             if first == 0 && !accumulate {
                 // SAFETY: bands write pixels only, and one band of each block comes here.

@@ -30,11 +30,16 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// For `tiles` in all, of so many points.
+    /// For `tiles` in all, of so many points, which have so many matrices of weights.
     ///
     /// Chunks of tiles share the inputs' transforms, runs of groups the weights. Of the ways that
     /// keep a chunk in the cache, the one that is soonest ready on so many threads.
-    pub fn new(threads: usize, tiles: usize, filters: &Filters, points: usize) -> Self {
+    pub fn new(
+        threads: usize,
+        tiles: usize,
+        filters: &Filters,
+        (points, matrices): (usize, usize),
+    ) -> Self {
         let groups = filters.groups().len();
         let largest = filters.groups().iter().map(Range::len).max().unwrap_or(0);
         let (inputs, sources) = (filters.lanes().len(), filters.sources());
@@ -42,12 +47,14 @@ impl Schedule {
             return Self::cut((tiles, 0), (groups, 1), largest);
         }
         let most = (RESIDENT / (points * (inputs + largest) * LANES).max(1)).max(STREAM);
+        // Each vector of weights is used for all points that have its matrix.
+        let stream = STREAM * matrices / points.max(1);
         let least = tiles.div_ceil(most);
         let time = |way: &Self| {
             let (tiles, groups) = (way.tiles.largest(), way.runs.largest());
             let blocks = groups * largest;
             let each =
-                tiles * inputs * INPUT + blocks * (tiles.max(STREAM) * sources + tiles * SUM);
+                tiles * inputs * INPUT + blocks * (tiles.max(stream) * sources + tiles * SUM);
             way.tasks().div_ceil(threads) * each
         };
         let ways = (1..=groups.min(threads)).flat_map(|runs| {
@@ -103,7 +110,7 @@ mod tests {
             let groups = filters.groups().len();
             for tiles in [0, 1, 4, 16, 25, 100, 1000] {
                 for threads in [1, 2, 3, 8, 64] {
-                    let schedule = Schedule::new(threads, tiles, &filters, 36);
+                    let schedule = Schedule::new(threads, tiles, &filters, (36, 36));
                     let mut seen = vec![0; tiles * groups];
                     for task in 0..schedule.tasks() {
                         let (tiles, runs) = schedule.task(task);
@@ -124,7 +131,7 @@ mod tests {
     fn two_threads_share_a_small_grid_evenly() {
         let cpu = Cpu::new(1).unwrap();
         let filters = filters(&cpu, (128, 128));
-        let schedule = Schedule::new(2, 16, &filters, 36);
+        let schedule = Schedule::new(2, 16, &filters, (36, 36));
         let work = |task| {
             let (tiles, groups) = schedule.task(task);
             let blocks: usize = filters.groups()[groups].iter().map(Range::len).sum();

@@ -251,3 +251,55 @@ unsafe fn copy_patch(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conv::{Algorithm, Filters, Geometry};
+    use crate::{Border, Channels};
+
+    fn cut_windows(geometry: Geometry, rows: usize, size: usize, border: Option<Border>) -> usize {
+        let columns = if geometry.kernel.1 == 1 { 1 } else { rows };
+        let minimal = Minimal::new((rows, columns), &geometry).unwrap();
+        let out = |kernel, padding: usize| (size + 2 * padding - kernel) / geometry.stride.0 + 1;
+        let output = (
+            out(geometry.kernel.0, geometry.padding.0),
+            out(geometry.kernel.1, geometry.padding.1),
+        );
+        let border = border.unwrap_or_else(|| {
+            let algorithm = Algorithm::Minimal { rows, columns };
+            let channels = Channels::new(1);
+            let targets = [channels.clone()];
+            let filters = Filters::with_algorithm(&targets, &channels, &geometry, algorithm);
+            filters.unwrap().source_border(&geometry, (size, size), output)
+        });
+        let layout = Layout { pictures: 2, blocks: 1, height: size, width: size, border };
+        let data = vec![0.0; layout.len()];
+        let y = Layout { height: output.0, width: output.1, border: Border::default(), ..layout };
+        let x = View::new(&data, layout);
+        let ends = (Ends::NONE, false);
+        let tiles = Tiles::new(Isa::Portable, &minimal, x, geometry.padding, ends, &y);
+        let cut = |&place: &Place| tiles.window(place).1 != minimal.window();
+        tiles.places(0).take(tiles.tiles()).filter(cut).count()
+    }
+
+    #[test]
+    fn with_the_border_it_asks_for_no_window_is_copied() {
+        let unit = |kernel, padding| Geometry { kernel, stride: (1, 1), padding };
+        let cases = [
+            (unit((7, 1), (3, 0)), 9, 17),
+            (unit((3, 3), (1, 1)), 5, 14),
+            (unit((3, 3), (0, 0)), 6, 73),
+            (unit((5, 5), (2, 2)), 4, 7),
+            (Geometry { kernel: (3, 3), stride: (2, 2), padding: (0, 0) }, 3, 35),
+            (Geometry { kernel: (7, 7), stride: (2, 2), padding: (3, 3) }, 4, 30),
+        ];
+        for (geometry, tile, size) in cases {
+            assert_eq!(cut_windows(geometry, tile, size, None), 0, "{geometry:?}");
+        }
+        // 7×1 @17×17: of two rows of tiles the lower ones lack one row of pixels.
+        let (geometry, tile, size) = cases[0];
+        let border = geometry.input_border((size, size), (size, size));
+        assert_eq!(cut_windows(geometry, tile, size, Some(border)), 2 * size);
+    }
+}
