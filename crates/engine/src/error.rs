@@ -28,10 +28,14 @@ pub enum EngineError {
     )]
     LogitGradients(usize),
     /// An algorithm that was asked for does not apply to the layer.
-    #[error("{layer} cannot be computed by {algorithm}; leave the choice to the program")]
+    #[error(
+        "{layer} ({kind}) cannot be computed by {algorithm}; leave that line of the plan out, the choice is the program's then"
+    )]
     Algorithm {
         /// The layer.
         layer: String,
+        /// Its kind, as plans name it.
+        kind: String,
         /// What was asked for.
         algorithm: String,
     },

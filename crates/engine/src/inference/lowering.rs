@@ -208,6 +208,7 @@ impl Lowering<'_> {
             .filter(|_| fits)
             .ok_or_else(|| EngineError::Algorithm {
                 layer: graph.layers[layers[0]].name.clone(),
+                kind: layer.kind(),
                 algorithm: algorithm.to_string(),
             })?;
         filters.pack_rows(self.cpu, &rows);
