@@ -258,3 +258,32 @@ fn lifetimes(
     }
     lifetimes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use inception_kernels::Border;
+    use inception_net::zoo;
+
+    /// Otherwise they would be computed all the same, only more slowly.
+    #[test]
+    fn tensors_have_the_borders_that_filters_like_best() {
+        let graph = zoo::build("inception-v3", &zoo::Options::default()).unwrap().graph().unwrap();
+        let weights = inception_model::Weights::initial(&graph, 0);
+        let mut inference =
+            Inference::new(&graph, &weights, Arc::new(Cpu::new(1).unwrap())).unwrap();
+        inference.arena.resize(1).unwrap();
+        let mut wider = 0;
+        for step in &inference.steps {
+            let Kernel::Conv { filters, layer, .. } = &step.kernel else { continue };
+            let found = inference.arena.read(&step.x).layout;
+            let input = (found.height, found.width);
+            let wanted = filters.source_border(&layer.geometry, input, layer.grid);
+            assert!(found.border.contains(wanted), "{}: {found:?}", layer.kind());
+            let least: Border = layer.geometry.input_border(input, layer.grid);
+            wider += usize::from(!least.contains(wanted));
+        }
+        // 1×7 and 7×1 @17×17 by tiles of nine.
+        assert!(wider >= 26, "{wider}");
+    }
+}

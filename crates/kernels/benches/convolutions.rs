@@ -148,7 +148,7 @@ impl Pass {
             width,
             border,
         };
-        let x_layout = layout(inputs, input, geometry.input_border(input, output));
+        let mut x_layout = layout(inputs, input, geometry.input_border(input, output));
         let dy_layout = layout(outputs, output, geometry.gradient_border(input, output));
         let y_layout = layout(outputs, output, Default::default());
         let dx_layout = layout(inputs, input, Default::default());
@@ -158,7 +158,6 @@ impl Pass {
         let channels = Channels::new(inputs);
         let once: Box<dyn FnMut()> = match self {
             Pass::Forward(algorithm) => {
-                let x = noise(x_layout.len());
                 let mut y = noise(y_layout.len());
                 let bias = noise(y_layout.blocks * inception_kernels::LANES);
                 let mut filters = Filters::with_algorithm(
@@ -169,6 +168,8 @@ impl Pass {
                 )
                 .expect("a candidate applies");
                 filters.pack(cpu, &weights);
+                x_layout.border = filters.source_border(&geometry, input, output);
+                let x = noise(x_layout.len());
                 Box::new(move || {
                     let x = View::new(&x, x_layout);
                     let floor = vec![inception_kernels::RELU; bias.len()];

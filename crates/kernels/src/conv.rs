@@ -66,6 +66,13 @@ impl Geometry {
         }
     }
 
+    /// At stride 1 the gradient is convolved with the filters turned by half a turn: the padding of
+    /// that, where its own is below the kernel's size.
+    pub(crate) fn turned_padding(&self) -> (usize, usize) {
+        let Geometry { kernel, padding, .. } = *self;
+        (kernel.0 - 1 - padding.0, kernel.1 - 1 - padding.1)
+    }
+
     /// The border that the gradient of an output of this size needs, so that [`backward_data`] can
     /// compute the gradient of an input of this size.
     pub fn gradient_border(&self, input: (usize, usize), output: (usize, usize)) -> Border {
@@ -320,11 +327,9 @@ pub fn backward_data(
     let border =
         geometry.gradient_border((input.height, input.width), (output.height, output.width));
     assert!(output.border.contains(border), "the gradient has the border that windows need");
-    let Geometry { kernel, stride, padding } = *geometry;
+    let Geometry { stride, padding, .. } = *geometry;
     if let Packing::Minimal(minimal) = filters.packing() {
-        // At stride 1 the gradient is convolved with the filters turned by half a turn.
-        let padding = (kernel.0 - 1 - padding.0, kernel.1 - 1 - padding.1);
-        let ends = (Ends::NONE, accumulate);
+        let (padding, ends) = (geometry.turned_padding(), (Ends::NONE, accumulate));
         let tiles = Tiles::new(cpu.isa(), minimal, dy, padding, ends, &input);
         let (filters, targets) = ((filters, weights), Targets::new(std::slice::from_mut(dx)));
         // SAFETY: filters, sizes and border have been checked.

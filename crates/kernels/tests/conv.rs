@@ -325,6 +325,24 @@ fn unpacked_filters_are_noticed() {
     conv::forward(cpu, x.view(), &filters, &case.geometry, epilogue, &mut [y.view_mut()]);
 }
 
+/// The first of the two phases has no pixel; the border is written all the same.
+#[test]
+fn a_phase_without_pixels() {
+    let mut case = plain((1, 1), (2, 1), 2, (1, 0), (1, 1));
+    case.geometry.stride = (2, 1);
+    case.output = (1, 1);
+    case.x.border.bottom = 1;
+    let dy = Tensor::random(case.y_shape(), 1);
+    let w = Tensor::random(case.w_shape(), 2);
+    let dx = reference::conv::backward_data(&dy, &w, &case.geometry, case.input);
+    let gradient = Placed::new(&dy, &Channels::new(1), case.dy_place());
+    check(&dx, TOLERANCE, &case.inputs, case.x, None, |cpu, dx| {
+        let mut filters = case.backward_filters();
+        filters.pack(cpu, &floats(&w));
+        conv::backward_data(cpu, gradient.view(), &filters, &case.geometry, false, dx);
+    });
+}
+
 /// The border at the end is what the last window needs beyond the input, no less and no more.
 #[test]
 fn borders() {

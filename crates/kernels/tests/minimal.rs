@@ -3,9 +3,9 @@
 mod common;
 
 use common::{Place, Placed, channels, check, check_batch, cpus, place, sum, to_lanes};
-use inception_kernels::Channels;
 use inception_kernels::conv::{self, Algorithm, Epilogue, Filters, Geometry};
 use inception_kernels::reference::{self, Tensor};
+use inception_kernels::{Border, Channels};
 use proptest::prelude::*;
 
 /// Largest error, as a share of the largest result, of an algorithm that amplifies rounding errors
@@ -196,6 +196,76 @@ proptest! {
             filters.pack(cpu, &floats(&w));
             conv::backward_data(cpu, gradient.view(), &filters, geometry, accumulate, dx);
         });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Windows that are copied first, for want of a border, have the same results to the bit.
+    #[test]
+    fn borders_do_not_matter(case in prop_oneof![case(), strided_case()]) {
+        let x = Tensor::random(case.x_shape(), 1);
+        let w = floats(&Tensor::random(case.w_shape(), 2));
+        let outputs = Channels::new(case.outputs);
+        let (narrow, mut filters) = (case.x_place(), case.filters());
+        let border = filters.source_border(&case.geometry, case.input(), case.output);
+        let wide = Place { border: narrow.border.union(border), ..narrow };
+        for [_, cpu] in cpus() {
+            filters.pack(&cpu, &w);
+            let [a, b] = [narrow, wide].map(|place| {
+                let x = Placed::new(&x, &case.inputs, place);
+                let mut y = Placed::unwritten(case.y_shape(), &outputs, case.y);
+                let y_view = &mut [y.view_mut()];
+                conv::forward(&cpu, x.view(), &filters, &case.geometry, Epilogue::Store, y_view);
+                y.checked()
+            });
+            prop_assert_eq!(a, b);
+        }
+    }
+}
+
+/// Each target's border and nothing else of its neighbours is zeroed, also where there is nothing to
+/// compute.
+#[test]
+fn targets_have_borders_of_their_own() {
+    let border = |top, right| Border { top, bottom: 1, left: 2, right };
+    let places = [
+        Place { before: 1, after: 0, border: Border::default() },
+        Place { before: 0, after: 2, border: border(3, 0) },
+        Place { before: 1, after: 1, border: border(0, 4) },
+    ];
+    let channels = [20, 5, 33].map(Channels::new);
+    let algorithms = [
+        Algorithm::Direct,
+        Algorithm::Minimal { rows: 4, columns: 4 },
+        Algorithm::Strassen { levels: 2 },
+    ];
+    let inputs = Channels::new(18);
+    for (algorithm, (pictures, size)) in algorithms
+        .into_iter()
+        .flat_map(|algorithm| [(0, 5), (2, 0), (1, 1), (3, 9)].map(|sizes| (algorithm, sizes)))
+    {
+        let strassen = matches!(algorithm, Algorithm::Strassen { .. });
+        let side = if strassen { 1 } else { 3 };
+        let padding = (side / 2, side / 2);
+        let geometry = Geometry { kernel: (side, side), stride: (1, 1), padding };
+        let x = Tensor::random([pictures, 18, size, size], 1);
+        let w = floats(&Tensor::random([58, 18, side, side], 2));
+        let border = geometry.input_border((size, size), (size, size));
+        let x = Placed::new(&x, &inputs, Place { border, ..common::PLAIN });
+        for cpu in cpus().into_iter().flatten() {
+            let mut filters =
+                Filters::with_algorithm(&channels, &inputs, &geometry, algorithm).unwrap();
+            filters.pack(&cpu, &w);
+            let mut targets = [0, 1, 2].map(|i| {
+                let shape = [pictures, channels[i].count(), size, size];
+                Placed::unwritten(shape, &channels[i], places[i])
+            });
+            let mut views = targets.each_mut().map(Placed::view_mut);
+            conv::forward(&cpu, x.view(), &filters, &geometry, Epilogue::Store, &mut views);
+            targets.iter().for_each(|target| drop(target.checked()));
+        }
     }
 }
 

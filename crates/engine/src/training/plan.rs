@@ -251,16 +251,15 @@ impl<'a> Builder<'a> {
         let (shape, input_shape) = (layers[id].shape, layers[input].shape);
         let filtering = steps::filtering(&layers[id].op, input_shape).expect("a filtering layer");
         let geometry = filtering.geometry;
-        let x = self.placement.of(input);
-        let (read, inputs) = (x.buffer, x.channels.clone());
+        let Place { buffer: x, channels: inputs, .. } = self.placement.of(input).clone();
         let outputs = shape.channels;
         let channels = Channels::new(outputs);
         let (input_grid, grid) = (steps::grid(input_shape), steps::grid(shape));
         let forward = filters_forward(&channels, &inputs, &geometry, grid);
         let backward = filters_backward(outputs, &inputs, &geometry, input_grid);
-        let border = forward.source_border(&geometry, input_grid, grid);
-        self.specs[read].border = self.specs[read].border.union(border);
-        let border = backward.source_border(&geometry, input_grid, grid);
+        let x_border = forward.source_border(&geometry, input_grid, grid);
+        self.specs[x].border = self.specs[x].border.union(x_border);
+        let dz_border = backward.source_border(&geometry, input_grid, grid);
         let mut own_buffer = |border| {
             self.specs.push(TensorSpec {
                 blocks: channels.blocks(),
@@ -274,14 +273,14 @@ impl<'a> Builder<'a> {
             Some(norm) => {
                 let z = own_buffer(Border::default());
                 let norm = Norm::new(norm, self.modes[id].norm, z, place);
-                (Affine::Norm(Box::new(norm)), own_buffer(border))
+                (Affine::Norm(Box::new(norm)), own_buffer(dz_border))
             }
-            None if filtering.relu => (Affine::Bias(place(Role::Bias)), own_buffer(border)),
+            None if filtering.relu => (Affine::Bias(place(Role::Bias)), own_buffer(dz_border)),
             None => {
                 // Nothing lies between the convolution and its output: they share a gradient.
                 let dy = self.gradient_place(self.placement.of(id));
                 let spec = &mut self.specs[dy.buffer];
-                spec.border = spec.border.union(border);
+                spec.border = spec.border.union(dz_border);
                 (Affine::Bias(place(Role::Bias)), dy)
             }
         };

@@ -108,8 +108,8 @@ pub(super) unsafe fn compute<S: Scheme>(
     targets: &Targets,
     border: bool,
 ) {
-    let kinds = (scheme.points(), scheme.matrices());
-    let schedule = Schedule::new(cpu.threads(), scheme.tiles(), filters, kinds);
+    let products = (scheme.points(), scheme.matrices());
+    let schedule = Schedule::new(cpu.threads(), scheme.tiles(), filters, products);
     let microkernels = Microkernels::of(cpu.isa());
     let convolution = Convolution { scheme, filters, weights, microkernels, schedule };
     let work = |task| {

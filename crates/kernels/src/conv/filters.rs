@@ -206,13 +206,15 @@ impl Filters {
     /// height and width to an output of this one: what the [geometry](Geometry::input_border) asks for
     /// (backwards that of the [gradient](Geometry::gradient_border)), and as far as the windows of the
     /// last tiles reach. With less such a window is copied first.
+    ///
+    /// Panics where the filters are made for another geometry.
     pub fn source_border(
         &self,
         geometry: &Geometry,
         input: (usize, usize),
         output: (usize, usize),
     ) -> Border {
-        let Geometry { kernel, padding, .. } = *geometry;
+        self.assert_made_for(geometry);
         let forward = self.direction == Direction::Forward;
         let border = match forward {
             true => geometry.input_border(input, output),
@@ -220,11 +222,8 @@ impl Filters {
         };
         let Packing::Minimal(minimal) = &self.packing else { return border };
         let (bottom, right) = match forward {
-            true => minimal.reach(padding, input, output),
-            false => {
-                let padding = (kernel.0 - 1 - padding.0, kernel.1 - 1 - padding.1);
-                minimal.reach(padding, output, input)
-            }
+            true => minimal.reach(geometry.padding, input, output),
+            false => minimal.reach(geometry.turned_padding(), output, input),
         };
         border.union(Border { bottom, right, ..border })
     }
@@ -468,12 +467,23 @@ impl Filters {
         targets: impl ExactSizeIterator<Item = usize>,
     ) -> &[f32] {
         assert_eq!(self.direction, direction, "filters are made for one direction");
+        self.assert_made_for(geometry);
+        assert_eq!(self.isa, Some(cpu.isa()), "filters are packed for this instruction set");
+        assert_eq!(self.source.blocks(), source.blocks, "filters read all blocks of the source");
+        assert_eq!(self.targets.len(), targets.len(), "filters write to all targets");
+        for (channels, blocks) in self.targets.iter().zip(targets) {
+            assert_eq!(channels.blocks(), blocks, "filters write all blocks of a target");
+        }
+        &self.data
+    }
+
+    fn assert_made_for(&self, geometry: &Geometry) {
         assert_eq!(self.kernel, geometry.kernel, "filters are made for one size of kernel");
-        if direction == Direction::Backward || !matches!(self.packing, Packing::Direct) {
+        if self.direction == Direction::Backward || !matches!(self.packing, Packing::Direct) {
             assert_eq!(self.stride, geometry.stride, "filters are made for one stride");
         }
         let padding = geometry.padding;
-        match (direction, &self.packing) {
+        match (self.direction, &self.packing) {
             (Direction::Forward, Packing::Strassen(_)) => {
                 assert_eq!(padding, (0, 0), "filters are made for no padding");
             }
@@ -483,13 +493,6 @@ impl Filters {
             }
             _ => {}
         }
-        assert_eq!(self.isa, Some(cpu.isa()), "filters are packed for this instruction set");
-        assert_eq!(self.source.blocks(), source.blocks, "filters read all blocks of the source");
-        assert_eq!(self.targets.len(), targets.len(), "filters write to all targets");
-        for (channels, blocks) in self.targets.iter().zip(targets) {
-            assert_eq!(channels.blocks(), blocks, "filters write all blocks of a target");
-        }
-        &self.data
     }
 
     /// Channels of each block that products are summed over.

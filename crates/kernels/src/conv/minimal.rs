@@ -162,8 +162,9 @@ impl Minimal {
         output: (usize, usize),
     ) -> (usize, usize) {
         let window = self.window();
-        let along = |tiles: usize, step: usize, window: usize, inside: usize| {
-            (tiles.saturating_sub(1) * step + window).saturating_sub(inside)
+        let along = |tiles: usize, step: usize, window: usize, inside: usize| match tiles {
+            0 => 0,
+            _ => ((tiles - 1) * step + window).saturating_sub(inside),
         };
         let Self { tile, stride, .. } = *self;
         (

@@ -39,7 +39,8 @@ impl<'a> Targets<'a> {
     }
 
     /// Does numbered tasks in parallel; each zeroes its share of the targets' borders too, if asked to.
-    /// As they are no tasks of their own, each thread's tasks stay those whose inputs it wrote.
+    /// As tasks of their own these would shift the threads' shares of the others, and with them what
+    /// each finds in its cache.
     ///
     /// # Safety
     /// Nobody else uses the borders meanwhile.

@@ -78,7 +78,7 @@ impl Placed {
         let layout = Layout { pictures, blocks, height, width, border: place.border };
         let mut data = Buffer::zeroed(layout.len());
         let own = place.before..place.before + channels.blocks();
-        for (i, block) in data.chunks_exact_mut(layout.block_stride()).enumerate() {
+        for (i, block) in data.chunks_exact_mut(layout.block_stride().max(1)).enumerate() {
             block.fill(if own.contains(&(i % blocks)) { value } else { NEIGHBOUR });
         }
         Self { data, layout, place, channels: channels.clone() }

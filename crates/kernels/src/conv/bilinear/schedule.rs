@@ -109,8 +109,8 @@ mod tests {
             let filters = filters(&cpu, channels);
             let groups = filters.groups().len();
             for tiles in [0, 1, 4, 16, 25, 100, 1000] {
-                for threads in [1, 2, 3, 8, 64] {
-                    let schedule = Schedule::new(threads, tiles, &filters, (36, 36));
+                for (threads, matrices) in [(1, 36), (2, 36), (3, 18), (8, 3), (64, 36)] {
+                    let schedule = Schedule::new(threads, tiles, &filters, (36, matrices));
                     let mut seen = vec![0; tiles * groups];
                     for task in 0..schedule.tasks() {
                         let (tiles, runs) = schedule.task(task);
@@ -123,6 +123,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Sixteen tiles by 25 points: with a matrix each a thread would wait for weights if it had half
+    /// of the tiles; with matrices for nine of them it does not, and no tile is transformed twice.
+    #[test]
+    fn tiles_are_shared_out_where_points_share_weights() {
+        let cpu = Cpu::new(1).unwrap();
+        let filters = filters(&cpu, (192, 320));
+        let tiles = |matrices| Schedule::new(2, 16, &filters, (25, matrices)).tiles.parts;
+        assert_eq!((tiles(25), tiles(16)), (1, 2));
     }
 
     /// 3×3 128→128 @14×14 by F(4×4): sixteen tiles, which would leave a thread without work if
