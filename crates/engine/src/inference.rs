@@ -262,7 +262,6 @@ fn lifetimes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use inception_kernels::Border;
     use inception_net::zoo;
 
     /// Otherwise they would be computed all the same, only more slowly.
@@ -280,7 +279,7 @@ mod tests {
             let input = (found.height, found.width);
             let wanted = filters.source_border(&layer.geometry, input, layer.grid);
             assert!(found.border.contains(wanted), "{}: {found:?}", layer.kind());
-            let least: Border = layer.geometry.input_border(input, layer.grid);
+            let least = layer.geometry.input_border(input, layer.grid);
             wider += usize::from(!least.contains(wanted));
         }
         // 1×7 and 7×1 @17×17 by tiles of nine.

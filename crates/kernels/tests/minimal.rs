@@ -137,7 +137,6 @@ proptest! {
     #[test]
     fn forward(
         case in prop_oneof![case(), strided_case(), product_case()],
-        wide in any::<bool>(),
         bias in any::<bool>(),
         relu in any::<bool>(),
     ) {
@@ -152,12 +151,7 @@ proptest! {
                 y[index] = if relu { sum.max(0.0) } else { sum };
             }
         }
-        let mut place = case.x_place();
-        if wide {
-            let border = case.filters().source_border(&case.geometry, case.input(), case.output);
-            place.border = place.border.union(border);
-        }
-        let input = Placed::new(&x, &case.inputs, place);
+        let input = Placed::new(&x, &case.inputs, case.x_place());
         let b = to_lanes(&b.data, &outputs);
         let floor = vec![if relu { inception_kernels::RELU } else { inception_kernels::LINEAR }; b.len()];
         let epilogue =
