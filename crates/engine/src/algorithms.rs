@@ -52,6 +52,8 @@ pub(crate) struct Layer {
     /// tile; nobody has brought those of an input to one size yet, and some networks magnify what
     /// is wrong with the smaller ones (local response norm does).
     pub first: bool,
+    /// Whether the processor [pairs channels](inception_kernels::Isa::pairs_channels).
+    pub paired: bool,
 }
 
 impl Algorithms {
@@ -114,7 +116,14 @@ impl Layer {
     pub fn candidates(&self) -> Vec<Algorithm> {
         match self.first {
             true => vec![Algorithm::Direct],
-            false => Algorithm::candidates(&self.geometry),
+            false => {
+                let mut all = Algorithm::candidates(&self.geometry);
+                // Direct convolution does the same without copying.
+                all.retain(|&algorithm| {
+                    (self.paired && self.grid != (1, 1)) || algorithm != PRODUCT
+                });
+                all
+            }
         }
     }
 
@@ -122,7 +131,7 @@ impl Layer {
     /// them: what is mixed is made whole.
     fn whole(&self, algorithm: Algorithm) -> (usize, usize, usize) {
         match algorithm {
-            Algorithm::Direct | Algorithm::Minimal { .. } => {
+            Algorithm::Direct | Algorithm::Minimal { .. } | PRODUCT => {
                 (self.inputs, self.input_blocks, self.output_blocks)
             }
             Algorithm::Strassen { levels } => {
@@ -164,15 +173,27 @@ impl Layer {
             // What a point takes to add up, move and store.
             Algorithm::Strassen { .. } => 5.0 * sums * (input_blocks + outputs),
         };
-        let arithmetic = pictures * (products * inputs * outputs + transforms);
+        let (each, row) = match self.paired && algorithm != Algorithm::Direct {
+            true => (PAIRED, PAIRED_ROW),
+            false => (1.0, 0.0),
+        };
+        let products = each * products * inputs * outputs + row * sums * outputs;
+        let arithmetic = pictures * (products + transforms);
         let streaming = weights * inputs * outputs * STREAM;
         arithmetic.max(streaming) + OVERLAP * arithmetic.min(streaming)
     }
 }
 
+/// A product of matrices that are not cut.
+const PRODUCT: Algorithm = Algorithm::Strassen { levels: 0 };
+
 /// Multiply–adds of a vector, of all threads together, in the time in which one vector of weights
 /// comes from memory.
 const STREAM: f64 = 12.0;
+
+/// The time of a multiply–add among paired channels, and of what a sum of them takes beside.
+const PAIRED: f64 = 0.75;
+const PAIRED_ROW: f64 = 30.0;
 
 /// The part of the lesser of arithmetic and streaming that the greater does not hide.
 const OVERLAP: f64 = 0.4;

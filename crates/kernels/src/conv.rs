@@ -15,6 +15,7 @@ mod bilinear;
 mod filters;
 mod microkernel;
 mod minimal;
+mod paired;
 mod phase;
 mod product;
 mod split;
@@ -101,9 +102,10 @@ pub enum Algorithm {
         /// Outputs of a tile, across.
         columns: usize,
     },
-    /// Strassen's product of matrices, for 1×1 filters at stride 1 without padding.
+    /// Strassen's product of matrices, for 1×1 filters at stride 1 without padding. Not cut at all it is
+    /// a plain one, of pixels that are copied first.
     Strassen {
-        /// How often the matrices are cut in two: 1 or 2.
+        /// How often the matrices are cut in two: 0, 1 or 2.
         levels: u32,
     },
 }
@@ -178,7 +180,7 @@ impl Algorithm {
             (along(kernel.0), along(kernel.1))
         });
         let minimal = tiles.map(|(rows, columns)| Algorithm::Minimal { rows, columns });
-        let strassen = [1, 2].map(|levels| Algorithm::Strassen { levels });
+        let strassen = [0, 1, 2].map(|levels| Algorithm::Strassen { levels });
         let fits = |algorithm: &Algorithm| {
             let growth = algorithm.amplification(geometry);
             growth.is_some_and(|growth| growth <= Self::ERROR_BUDGET)
@@ -205,6 +207,7 @@ impl fmt::Display for Algorithm {
         match *self {
             Algorithm::Direct => f.write_str("direct"),
             Algorithm::Minimal { rows, columns } => write!(f, "F({rows}×{columns})"),
+            Algorithm::Strassen { levels: 0 } => f.write_str("product"),
             Algorithm::Strassen { levels: 1 } => f.write_str("Strassen"),
             Algorithm::Strassen { levels: 2 } => f.write_str("Strassen²"),
             Algorithm::Strassen { levels } => write!(f, "Strassen{levels}"),
@@ -219,6 +222,7 @@ impl FromStr for Algorithm {
     fn from_str(text: &str) -> Result<Self, AlgorithmError> {
         match text {
             "direct" => return Ok(Algorithm::Direct),
+            "product" => return Ok(Algorithm::Strassen { levels: 0 }),
             "Strassen" => return Ok(Algorithm::Strassen { levels: 1 }),
             "Strassen²" | "Strassen2" => return Ok(Algorithm::Strassen { levels: 2 }),
             _ => {}
@@ -235,7 +239,7 @@ impl FromStr for Algorithm {
 /// Text that names no [`Algorithm`].
 #[derive(Debug, PartialEq, Eq, Error)]
 #[error(
-    "{0:?} is no algorithm; expected `direct`, a tile's outputs as in `F(6×6)`, `Strassen` or `Strassen²`"
+    "{0:?} is no algorithm; expected `direct`, a tile's outputs as in `F(6×6)`, `product`, `Strassen` or `Strassen²`"
 )]
 pub struct AlgorithmError(String);
 

@@ -43,6 +43,8 @@ pub(crate) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
 
+use crate::LANES;
+
 /// A vector of `f32`s.
 ///
 /// A value of the type only exists where the machine has the instructions: those who make one
@@ -79,6 +81,17 @@ pub(crate) trait Vector: Copy {
     /// set.
     unsafe fn pick(from: *const f32, places: *const u32) -> Self;
 
+    /// The sum of each one's lanes.
+    #[inline(always)]
+    fn sums(vectors: [Self; 4]) -> [f32; 4] {
+        vectors.map(|vector| {
+            let mut lanes = [0.0; LANES];
+            // SAFETY: no vector has more lanes.
+            unsafe { vector.store(lanes.as_mut_ptr()) };
+            lanes[..Self::LANES].iter().sum()
+        })
+    }
+
     /// self + other
     fn add(self, other: Self) -> Self;
     /// self − other
@@ -92,6 +105,8 @@ pub(crate) trait Vector: Copy {
     fn guess_power(self) -> Self;
     /// self × factor + summand: rounded once, except in the portable form, which rounds twice.
     fn mul_add(self, factor: Self, summand: Self) -> Self;
+    /// summand − self × factor, likewise.
+    fn neg_mul_add(self, factor: Self, summand: Self) -> Self;
     /// `if self > other { self } else { other }` in each lane: where one is NaN, `other`.
     fn max(self, other: Self) -> Self;
     /// `if self > other { yes } else { no }` in each lane: where one is NaN, `no`.
@@ -185,7 +200,7 @@ macro_rules! kernel {
             unsafe {
                 match cpu.isa() {
                     #[cfg(target_arch = "x86_64")]
-                    $crate::Isa::Avx512 => avx512($($argument),*),
+                    $crate::Isa::Zen4 | $crate::Isa::Avx512 => avx512($($argument),*),
                     #[cfg(target_arch = "x86_64")]
                     $crate::Isa::Avx2 => avx2($($argument),*),
                     // NEON is part of the 64-bit ARM baseline: nothing to enable.

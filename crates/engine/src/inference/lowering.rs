@@ -178,6 +178,7 @@ impl Lowering<'_> {
             output_blocks: y.iter().map(|place| place.channels.blocks()).sum(),
             grid: steps::grid(layer.shape),
             first: matches!(graph.layers[input].op, Op::Input),
+            paired: self.cpu.isa().pairs_channels(),
         };
         Product { layers, x, y, whole }
     }

@@ -427,6 +427,7 @@ fn filters_forward(
         output_blocks: outputs.blocks(),
         grid,
         first: false,
+        paired: false,
     };
     Filters::with_algorithm(std::slice::from_ref(outputs), inputs, geometry, cheapest(&layer))
         .expect("a candidate applies")
@@ -448,6 +449,7 @@ fn filters_backward(
         output_blocks: inputs.blocks(),
         grid,
         first: false,
+        paired: false,
     };
     Filters::backward_with(outputs, inputs, geometry, cheapest(&layer))
         .unwrap_or_else(|| Filters::backward(outputs, inputs, geometry))

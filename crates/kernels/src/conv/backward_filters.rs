@@ -11,7 +11,7 @@
 //! threads does not change the result.
 
 use super::Geometry;
-use super::microkernel::{Loop, MAX_ROWS, Microkernels, Strip};
+use super::microkernel::{Loop, MAX_ROWS, Microkernels, Strip, max_blocks, max_rows};
 use super::split::Split;
 use crate::simd::prefetch_to_write;
 use crate::threads::Shared;
@@ -70,7 +70,7 @@ pub fn backward_filters(
     assert_eq!(dw.len(), outputs * inputs.count() * taps, "one value for each weight");
 
     let microkernels = Microkernels::of(cpu.isa());
-    let groups = Split::at_most(dy.blocks, microkernels.max_blocks());
+    let groups = Split::at_most(dy.blocks, max_blocks(microkernels.correlate));
     let weights = inputs.count() * taps;
     let strips = Strips::new(loops(&x, &dy, geometry));
     let gradient = Gradient { x, dy, inputs, outputs, geometry, microkernels, weights, strips };
@@ -79,7 +79,7 @@ pub fn backward_filters(
         return;
     }
     // All groups are cut into as many tiles as the largest needs.
-    let tiles = Split::at_most(weights, microkernels.max_rows(groups.largest()));
+    let tiles = Split::at_most(weights, max_rows(microkernels.correlate, groups.largest()));
     let all = tiles.parts * groups.parts;
     let dw = Shared::new(dw);
     let slices = TASKS.div_ceil(all).min(gradient.strips.count());

@@ -16,7 +16,8 @@
 mod schedule;
 
 use super::filters::Filters;
-use super::microkernel::{Microkernels, Panel};
+use super::microkernel::{Microkernels, Panel, max_rows};
+use super::paired;
 use super::split::Split;
 use super::target::Targets;
 use crate::epilogue::{Ends, PerBlock};
@@ -94,6 +95,8 @@ pub(super) struct Memory {
     pub sums_point: usize,
     /// [`Scheme::room`] values.
     pub room: *mut f32,
+    /// `[point][2][tile]`: what paired channels need to know of the inputs.
+    pub rows: *mut f32,
 }
 
 /// Computes all tiles; zeroes the targets' borders if asked to.
@@ -109,9 +112,10 @@ pub(super) unsafe fn compute<S: Scheme>(
     border: bool,
 ) {
     let products = (scheme.points(), scheme.matrices());
-    let schedule = Schedule::new(cpu.threads(), scheme.tiles(), filters, products);
     let microkernels = Microkernels::of(cpu.isa());
-    let convolution = Convolution { scheme, filters, weights, microkernels, schedule };
+    let workers = (cpu.threads(), microkernels.paired);
+    let schedule = Schedule::new(workers, scheme.tiles(), filters, products);
+    let convolution = Convolution { scheme, filters, weights, cpu, microkernels, schedule };
     let work = |task| {
         let (tiles, groups) = schedule.task(task);
         // SAFETY: each task has its own tiles of its own blocks; the rest is the caller's promise.
@@ -126,6 +130,7 @@ struct Convolution<'a, S> {
     scheme: &'a S,
     filters: &'a Filters,
     weights: &'a [f32],
+    cpu: &'a Cpu,
     microkernels: &'a Microkernels,
     schedule: Schedule,
 }
@@ -139,26 +144,48 @@ impl<S: Scheme> Convolution<'_, S> {
         let (points, most) = (self.scheme.points(), tiles.len() * LANES);
         let inputs_point = odd_lines(self.filters.lanes().len() * most);
         let sums_point = odd_lines(self.schedule.largest * most);
-        let lengths = [points * inputs_point, points * sums_point, self.scheme.room()];
+        let paired = if self.microkernels.paired { 2 * points * tiles.len() } else { 0 };
+        let lengths = [points * inputs_point, points * sums_point, self.scheme.room(), paired];
         with_scratch(lengths.iter().sum(), |scratch| {
             let (inputs, rest) = scratch.split_at_mut(lengths[0]);
-            let (sums, room) = rest.split_at_mut(lengths[1]);
+            let (sums, rest) = rest.split_at_mut(lengths[1]);
+            let (room, rows) = rest.split_at_mut(lengths[2]);
             let memory = Memory {
                 inputs: inputs.as_mut_ptr(),
                 inputs_point,
                 sums: sums.as_mut_ptr(),
                 sums_point,
                 room: room.as_mut_ptr(),
+                rows: rows.as_mut_ptr(),
             };
             // SAFETY: the memory is as long as each part uses it; the caller's promise.
             unsafe {
                 self.scheme.inputs(&memory, tiles.clone());
+                if self.microkernels.paired {
+                    self.pair_rows(&memory, tiles.len());
+                }
                 for group in &self.filters.groups()[groups] {
                     self.multiply(&memory, targets, group, tiles.clone());
                     self.scheme.outputs(&memory, targets, group, tiles.clone());
                 }
             }
         });
+    }
+
+    /// What paired channels need to know of all points' inputs.
+    ///
+    /// # Safety
+    /// The memory is for as many tiles, and they have been transformed.
+    unsafe fn pair_rows(&self, memory: &Memory, tiles: usize) {
+        let (paired, blocks) = (self.filters.paired(), self.filters.paired().blocks());
+        for &Step { point, matrix, .. } in self.scheme.steps() {
+            let size = paired.size(matrix);
+            let x = memory.inputs.wrapping_add(point * memory.inputs_point);
+            let inputs = paired::Inputs { x, step: tiles * LANES, rows: tiles, blocks, size };
+            let starts = memory.rows.wrapping_add(2 * point * tiles);
+            // SAFETY: the task's memory has all points of all tiles.
+            unsafe { paired::rows(self.cpu, &inputs, starts, starts.wrapping_add(tiles)) };
+        }
     }
 
     /// All points' sums of products over the input channels, for one group of blocks.
@@ -173,46 +200,59 @@ impl<S: Scheme> Convolution<'_, S> {
         tiles: Range<usize>,
     ) {
         let Self { scheme, filters, .. } = self;
-        let kernels = self.microkernels.multiply[group.len() - 1];
-        let rows = Split::at_most(tiles.len(), self.microkernels.max_rows(group.len()));
-        let (all_rows, parts) = (rows.parts_from(0), rows.parts);
+        // Panels have all of a group's blocks, or one of them.
+        let paired = self.microkernels.paired;
+        let (blocks, panels) = if paired { (1, group.len()) } else { (group.len(), 1) };
+        let kernels = self.microkernels.multiply[blocks - 1];
+        let rows = Split::at_most(tiles.len(), max_rows(self.microkernels.multiply, blocks));
+        let (all_rows, parts) = (rows.parts_from(0), rows.parts * panels);
         let (lanes, sources) = (filters.lanes(), filters.sources());
         let per_matrix = sources * group.len() * LANES;
         let stream = group.start * LANES * sources * scheme.matrices();
         let stream = &self.weights[stream..][..per_matrix * scheme.matrices()];
-        let panels = parts * scheme.points();
-        let outputs = Split { total: group.len() * tiles.len(), parts: panels };
+        let outputs = Split { total: group.len() * tiles.len(), parts: parts * scheme.points() };
         let mut asked = Asked { block: group.start, tile: 0, tiles: &tiles };
         let mut outputs = outputs.parts_from(0);
         let (nothing, bias) = (Ends::NONE.of(group).0, scheme.bias(group));
         // The next matrix, the next group's first too, comes while this one is used.
         let lines = |turns: usize| {
             let lines = Split { total: per_matrix / LANES, parts: turns * parts };
-            (lines.parts_from(0), lines.largest().div_ceil(sources.max(1)))
+            let each = if paired { 1 } else { sources.max(1) };
+            (lines.parts_from(0), lines.largest().div_ceil(each))
         };
         let mut ahead = lines(1);
         for &Step { point, matrix, turn, turns, plain } in scheme.steps() {
             if turn == 0 {
                 ahead = lines(turns);
             }
+            let start = if plain { bias } else { nothing };
+            let of_outputs = if paired { filters.paired().outputs(group, matrix) } else { &[] };
             for part in all_rows.clone() {
-                let count = outputs.next().map_or(0, |outputs| outputs.len());
-                asked.ask(*scheme, targets, count);
-                let lines = ahead.0.next().map_or(0, |lines| lines.start);
-                let next = (matrix + 1) * per_matrix + lines * LANES;
-                // SAFETY: the task's memory has all points of all tiles; weights, inputs and sums
-                // are as long as the panel says.
-                unsafe {
-                    kernels[part.len() - 1](&Panel {
-                        x: memory.inputs.add(point * memory.inputs_point + part.start * LANES),
-                        blocks: (lanes.len(), tiles.len() * LANES),
-                        lanes: lanes.as_ptr(),
-                        weights: stream[matrix * per_matrix..].as_ptr(),
-                        y: memory.sums.add(point * memory.sums_point + part.start * LANES),
-                        y_block: tiles.len() * LANES,
-                        start: if plain { bias } else { nothing },
-                        ahead: (stream.as_ptr().wrapping_add(next), ahead.1),
-                    });
+                let starts = memory.rows.wrapping_add(2 * point * tiles.len() + part.start);
+                for panel in 0..panels {
+                    let count = outputs.next().map_or(0, |outputs| outputs.len());
+                    asked.ask(*scheme, targets, count);
+                    let lines = ahead.0.next().map_or(0, |lines| lines.start);
+                    let next = (matrix + 1) * per_matrix + lines * LANES;
+                    let tile = panel * tiles.len() + part.start;
+                    // SAFETY: the task's memory has all points of all tiles; weights, inputs and
+                    // sums are as long as the panel says.
+                    unsafe {
+                        kernels[part.len() - 1](&Panel {
+                            x: memory.inputs.add(point * memory.inputs_point + part.start * LANES),
+                            blocks: (lanes.len(), tiles.len() * LANES),
+                            lanes: lanes.as_ptr(),
+                            weights: stream[matrix * per_matrix + panel * sources * LANES..]
+                                .as_ptr(),
+                            y: memory.sums.add(point * memory.sums_point + tile * LANES),
+                            y_block: tiles.len() * LANES,
+                            start: (start.0.add(panel * start.1), start.1),
+                            ahead: (stream.as_ptr().wrapping_add(next), ahead.1),
+                            paired: filters.paired().blocks().as_ptr(),
+                            rows: (starts, starts.wrapping_add(tiles.len())),
+                            outputs: of_outputs.as_ptr().wrapping_add(panel * 2 * LANES),
+                        });
+                    }
                 }
             }
         }

@@ -1,12 +1,12 @@
 //! Filters in the order in which the microkernels read them.
 
-use super::microkernel::Microkernels;
+mod pack;
+
 use super::minimal::Minimal;
+use super::paired;
 use super::phase::{Phase, phases};
-use super::split::Split;
 use super::strassen::{Balance, Strassen};
 use super::{Algorithm, Geometry};
-use crate::threads::Shared;
 use crate::{Border, Buffer, Channels, Cpu, Isa, LANES, View};
 use std::ops::Range;
 
@@ -14,7 +14,8 @@ use std::ops::Range;
 /// forward has one) and group of output blocks one stream of
 /// `[input block][row][column][lane][output]`. Spare lanes of the input have no weights in it,
 /// those of the output have zeros. For bilinear algorithms a group's stream is
-/// `[matrix][input block][lane][output]`, transformed.
+/// `[matrix][input block][lane][output]`, transformed; with [`paired`] channels
+/// `[matrix][output block][input block][lane][output]`.
 ///
 /// How many blocks form a group depends on the instruction set, thus a `Filters` works with a
 /// [`Cpu`] of the instruction set it was last packed with.
@@ -32,6 +33,8 @@ pub struct Filters {
     packing: Packing,
     /// For Strassen's product.
     balance: Balance,
+    /// For paired channels.
+    paired: paired::Weights,
     isa: Option<Isa>,
     /// Output blocks that are computed together, counted through all targets.
     groups: Vec<Range<usize>>,
@@ -44,21 +47,6 @@ pub struct Rows<'a> {
     pub weights: &'a [f32],
     /// What each output's are multiplied with; empty for 1.
     pub scale: &'a [f64],
-}
-
-/// The piece that some output channels of one block are in, and their numbers there; `each` is an
-/// output's weights.
-fn piece<'a>(rows: &[Rows<'a>], channels: Range<usize>, each: usize) -> (Rows<'a>, Range<usize>) {
-    let mut start = 0;
-    for &piece in rows {
-        // Backwards, where the pieces' rows are not the targets, there is only one.
-        let end = start + piece.weights.len() / each;
-        if channels.start < end || rows.len() == 1 {
-            return (piece, channels.start - start..channels.end - start);
-        }
-        start = end;
-    }
-    panic!("all channels have weights")
 }
 
 /// What the filters are packed for.
@@ -182,6 +170,7 @@ impl Filters {
             targets,
             packing,
             balance: Balance::default(),
+            paired: paired::Weights::default(),
             isa: None,
             groups: Vec::new(),
         };
@@ -231,214 +220,6 @@ impl Filters {
     /// Bytes of the packed weights.
     pub fn bytes(&self) -> usize {
         self.data.len() * size_of::<f32>()
-    }
-
-    /// Packs weights, `[outputs][inputs][rows][columns]` for both directions. May be called again
-    /// with others.
-    ///
-    /// Panics where the number of weights is another.
-    pub fn pack(&mut self, cpu: &Cpu, weights: &[f32]) {
-        self.pack_rows(cpu, &[Rows { weights, scale: &[] }]);
-    }
-
-    /// The same with the weights in several pieces: those of each run of target channels, one
-    /// after the other.
-    ///
-    /// Panics where the number of weights or of factors is another.
-    pub fn pack_rows(&mut self, cpu: &Cpu, rows: &[Rows]) {
-        let taps = self.kernel.0 * self.kernel.1;
-        let targets: usize = self.targets.iter().map(Channels::count).sum();
-        let wanted = targets * self.source.count() * taps;
-        let found: usize = rows.iter().map(|rows| rows.weights.len()).sum();
-        assert_eq!(found, wanted, "one weight for each tap");
-        for Rows { weights, scale } in rows.iter().filter(|rows| !rows.scale.is_empty()) {
-            assert_eq!(scale.len() * self.source.count() * taps, weights.len(), "a factor each");
-        }
-        self.groups = self.group(Microkernels::of(cpu.isa()).max_blocks());
-        let mut data = std::mem::take(&mut self.data);
-        let shared = Shared::new(&mut data);
-        match &self.packing {
-            Packing::Direct => self.pack_taps(cpu, rows, targets, shared),
-            Packing::Minimal(minimal) => {
-                self.pack_transformed(cpu, rows, targets, minimal, shared);
-            }
-            Packing::Strassen(strassen) => {
-                self.balance = self.pack_mixed(cpu, rows, *strassen, shared);
-            }
-        }
-        self.data = data;
-        self.isa = Some(cpu.isa());
-    }
-
-    /// Groups of at most so many blocks, none in two targets where blocks are not mixed anyway.
-    fn group(&self, most: usize) -> Vec<Range<usize>> {
-        let counts: Vec<usize> = match self.packing.parts() {
-            1 => self.targets.iter().map(Channels::blocks).collect(),
-            parts => vec![self.target_blocks().div_ceil(parts)],
-        };
-        let mut groups = Vec::new();
-        let mut start = 0;
-        for blocks in counts {
-            let mut split = Split::at_most(blocks, most);
-            // Bilinear tasks may be runs of groups: an even number suits any even one of threads,
-            // where no group becomes a single block by it.
-            let bilinear = !matches!(self.packing, Packing::Direct);
-            if bilinear && split.parts % 2 == 1 && 2 * (split.parts + 1) <= blocks {
-                split.parts += 1;
-            }
-            let parts = (0..split.parts).map(|i| split.part(i));
-            groups.extend(parts.map(|part| start + part.start..start + part.end));
-            start += blocks;
-        }
-        groups
-    }
-
-    fn pack_taps(&self, cpu: &Cpu, rows: &[Rows], targets: usize, data: Shared) {
-        let (taps, sources) = (self.kernel.0 * self.kernel.1, self.source.count());
-        // From one target channel's weights to the next's, and from one source channel's.
-        let steps = match self.direction {
-            Direction::Forward => (sources * taps, taps),
-            Direction::Backward => (taps, targets * taps),
-        };
-        let blocks = self.lanes.len();
-        for phase in self.phases().filter(|phase| phase.taps() > 0) {
-            cpu.for_each(self.groups.len() * blocks, |task| {
-                let (group, block) = (&self.groups[task / blocks], task % blocks);
-                let before: usize = self.lanes[..block].iter().map(|&n| n as usize).sum();
-                let count = self.lanes[block] as usize;
-                let width = group.len() * LANES;
-                let start = self.stream(&phase, group.start) + before * phase.taps() * width;
-                // SAFETY: each task has its own block of its own group's stream.
-                let packed = unsafe { data.slice(start, count * phase.taps() * width) };
-                for (i, channels) in self.target_channels(group).enumerate() {
-                    let packed = &mut packed[i * LANES..];
-                    let (rows, channels) = piece(rows, channels, taps * sources);
-                    let rows = Rows { weights: &rows.weights[before * steps.1..], ..rows };
-                    self.pack_block(packed, (count, width), &phase, channels, rows, steps);
-                }
-            });
-        }
-    }
-
-    /// Packs the weights between a source block and a target block, as `[row][column][lane]` of
-    /// sixteen outputs each, `width` apart. `weights` starts at the source block's first channel.
-    fn pack_block(
-        &self,
-        packed: &mut [f32],
-        (count, width): (usize, usize),
-        phase: &Phase,
-        channels: Range<usize>,
-        rows: Rows,
-        steps: (usize, usize),
-    ) {
-        let weights = &rows.weights[channels.start * steps.0..];
-        let scale = rows.scale.get(channels.clone());
-        for (tap, place) in phase.taps_of(self.kernel).enumerate() {
-            for lane in 0..count {
-                let weights = &weights[lane * steps.1 + place..];
-                let outputs = &mut packed[(tap * count + lane) * width..][..LANES];
-                outputs.fill(0.0);
-                for (i, output) in outputs.iter_mut().enumerate().take(channels.len()) {
-                    let weight = weights[i * steps.0];
-                    *output = match scale {
-                        Some(scale) => (f64::from(weight) * scale[i]) as f32,
-                        None => weight,
-                    };
-                }
-            }
-        }
-    }
-
-    fn pack_transformed(
-        &self,
-        cpu: &Cpu,
-        rows: &[Rows],
-        targets: usize,
-        minimal: &Minimal,
-        data: Shared,
-    ) {
-        let (taps, sources) = (self.kernel.0 * self.kernel.1, self.source.count());
-        let backward = self.direction == Direction::Backward;
-        let matrices = self.packing.matrices(self.kernel);
-        cpu.for_each(self.groups.len() * sources, |task| {
-            let (group, source) = (&self.groups[task / sources], task % sources);
-            let width = group.len() * LANES;
-            let stream = group.start * LANES * self.sources() * matrices;
-            for (i, channels) in self.target_channels(group).enumerate() {
-                let mut filters = vec![[0.0; LANES]; taps];
-                let (rows, channels) = piece(rows, channels, taps * sources);
-                for (lane, target) in channels.enumerate() {
-                    let scale = rows.scale.get(target).copied().unwrap_or(1.0);
-                    let pair = if backward {
-                        source * targets + target
-                    } else {
-                        target * sources + source
-                    };
-                    let from = &rows.weights[pair * taps..][..taps];
-                    for (tap, &weight) in from.iter().enumerate() {
-                        let tap = if backward { taps - 1 - tap } else { tap };
-                        filters[tap][lane] = scale * f64::from(weight);
-                    }
-                }
-                minimal.filters(cpu, &filters, |fold, matrix, values| {
-                    let source = matrix * self.sources() + fold * sources + source;
-                    let to = stream + source * width + i * LANES;
-                    // SAFETY: each task has its own source's place in its own group's stream.
-                    unsafe { data.slice(to, LANES) }.copy_from_slice(&values);
-                });
-            }
-        });
-    }
-
-    fn pack_mixed(&self, cpu: &Cpu, rows: &[Rows], strassen: Strassen, data: Shared) -> Balance {
-        let (parts, points, sources) = (strassen.parts(), strassen.points(), self.sources());
-        let inputs: Vec<usize> = self.source.lanes().collect();
-        // Each lane's channel, and each lane's weights with their factor.
-        let mut channels = vec![None; self.source.blocks() * LANES];
-        inputs.iter().enumerate().for_each(|(channel, &lane)| channels[lane] = Some(channel));
-        let mut outputs = vec![None; self.target_blocks() * LANES];
-        for (block, of_block) in self.target_channels(&(0..self.target_blocks())).enumerate() {
-            let (rows, of_block) = piece(rows, of_block, inputs.len());
-            for (lane, row) in of_block.enumerate() {
-                let weights = &rows.weights[row * inputs.len()..][..inputs.len()];
-                let scale = rows.scale.get(row).copied().unwrap_or(1.0);
-                outputs[block * LANES + lane] = Some((weights, scale));
-            }
-        }
-        let balance = Balance::new(&outputs, &inputs, self.source.per_block());
-        let (of_inputs, of_outputs) = (&*balance.inputs, &*balance.outputs);
-        let terms = strassen.terms();
-        cpu.for_each(self.groups.len() * sources, |task| {
-            let (group, source) = (&self.groups[task / sources], task % sources);
-            let stream = group.start * LANES * sources * points;
-            for (i, block) in group.clone().enumerate() {
-                let mut weights = vec![[0.0; LANES]; parts * parts];
-                for (n, weights) in weights.iter_mut().enumerate() {
-                    let input = (source / LANES * parts + n / parts) * LANES + source % LANES;
-                    let first = (block * parts + n % parts) * LANES;
-                    let Some(&Some(channel)) = channels.get(input) else { continue };
-                    for (output, weight) in (first..).zip(weights) {
-                        if let Some(&Some((row, factor))) = outputs.get(output) {
-                            let scale = f64::from(of_inputs[input]) * f64::from(of_outputs[output]);
-                            *weight = f64::from(row[channel]) * factor / scale;
-                        }
-                    }
-                }
-                for (point, terms) in terms.iter().enumerate() {
-                    let mut sums = [0.0; LANES];
-                    for &(part, sign) in terms {
-                        let each = sums.iter_mut().zip(&weights[part]);
-                        each.for_each(|(sum, value)| *sum += sign * value);
-                    }
-                    let width = group.len() * LANES;
-                    let to = stream + (point * sources + source) * width + i * LANES;
-                    // SAFETY: each task has its own source's place in its own group's stream.
-                    let to = unsafe { data.slice(to, LANES) };
-                    to.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum as f32);
-                }
-            }
-        });
-        balance
     }
 
     /// The phases, in the order of their streams.
@@ -513,6 +294,11 @@ impl Filters {
     /// What Strassen's product balances its operands with.
     pub(super) fn balance(&self) -> &Balance {
         &self.balance
+    }
+
+    /// What products with paired channels need to know of the weights.
+    pub(super) fn paired(&self) -> &paired::Weights {
+        &self.paired
     }
 
     /// Blocks of all targets.

@@ -8,6 +8,7 @@
 // Indices throughout, as in the formulas, and because the loops must unroll into registers.
 #![allow(clippy::needless_range_loop)]
 
+use super::paired::multiply_paired;
 use crate::simd::{Vector, prefetch, prefetch_to_l2, prefetch_to_write};
 use crate::{Isa, LANES};
 
@@ -57,8 +58,14 @@ pub(super) struct Panel {
     /// What sums start with, and from one output block to the next.
     pub start: (*const f32, usize),
     /// Weights that a later panel reads, to be fetched from memory meanwhile: from where on, and
-    /// how many cache lines for each input channel.
+    /// how many cache lines for each input channel; where channels are paired, how many in all.
     pub ahead: (*const f32, usize),
+    /// Where channels are [`paired`](super::paired): in which input blocks they are.
+    pub paired: *const bool,
+    /// What each row's sums start with, and what they are multiplied with in the end.
+    pub rows: (*const f32, *const f32),
+    /// Likewise sixteen values for each output block, first the one and then the other.
+    pub outputs: *const f32,
 }
 
 /// Sums of a gradient of filters: some weights of one output × some output blocks.
@@ -132,7 +139,7 @@ unsafe fn outer_product<V: Vector, const P: usize, const N: usize>(
 
 /// Where a tile's `v`-th vector lies, blocks being `block` apart.
 #[inline(always)]
-fn place<V: Vector>(v: usize, block: usize) -> usize {
+pub(super) fn place<V: Vector>(v: usize, block: usize) -> usize {
     let lane = v * V::LANES;
     lane / LANES * block + lane % LANES
 }
@@ -201,7 +208,7 @@ unsafe fn convolve<V: Vector, const P: usize, const N: usize>(tile: &Tile) {
 }
 
 /// Steps ahead at which weights are asked for: they come from far, one long stream.
-const AHEAD: usize = 48;
+pub(super) const AHEAD: usize = 48;
 
 /// # Safety
 /// See [`Multiply`].
@@ -285,6 +292,8 @@ pub(super) struct Microkernels {
     pub convolve: &'static [&'static [Convolve]],
     /// Likewise.
     pub multiply: &'static [&'static [Multiply]],
+    /// Whether those have [`paired`](super::paired) channels.
+    pub paired: bool,
     /// Likewise.
     pub correlate: &'static [&'static [Correlate]],
 }
@@ -296,9 +305,13 @@ macro_rules! forms {
     };
 }
 
-/// The tables of an instruction set whose features must be enabled.
+/// The functions of an instruction set whose features must be enabled, and their tables; with
+/// paired channels `multiply` has shapes of its own.
 macro_rules! microkernels {
-    ($name:ident, $vector:ty, $(#[$feature:meta])?, $($shapes:tt)*) => {
+    (
+        $name:ident, $vector:ty, $(#[$feature:meta])?, $multiply:ident,
+        paired: $paired:literal, multiply: [$($products:tt)*], others: [$($shapes:tt)*]
+    ) => {
         mod $name {
             use super::*;
 
@@ -311,7 +324,7 @@ macro_rules! microkernels {
             $(#[$feature])?
             unsafe fn multiply<const P: usize, const N: usize>(panel: &Panel) {
                 // SAFETY: the features are enabled; the rest is the caller's promise.
-                unsafe { super::multiply::<$vector, P, N>(panel) }
+                unsafe { super::$multiply::<$vector, P, N>(panel) }
             }
 
             $(#[$feature])?
@@ -322,10 +335,17 @@ macro_rules! microkernels {
 
             pub(super) const MICROKERNELS: Microkernels = Microkernels {
                 convolve: forms!(convolve: $($shapes)*),
-                multiply: forms!(multiply: $($shapes)*),
+                multiply: forms!(multiply: $($products)*),
+                paired: $paired,
                 correlate: forms!(correlate: $($shapes)*),
             };
         }
+    };
+    ($name:ident, $vector:ty, $(#[$feature:meta])?, $($shapes:tt)*) => {
+        microkernels!(
+            $name, $vector, $(#[$feature])?, multiply,
+            paired: false, multiply: [$($shapes)*], others: [$($shapes)*]
+        );
     };
 }
 
@@ -334,6 +354,17 @@ microkernels!(
     avx512, crate::simd::Avx512,
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")],
     1 [1 2 3 4 5 6 7 8 9 10 11 12 13 14] 2 [1 2 3 4 5 6 7 8 9 10 11 12 13 14] 3 [1 2 3 4 5 6 7 8 9]
+);
+#[cfg(target_arch = "x86_64")]
+microkernels!(
+    zen4, crate::simd::Avx512,
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")], multiply_paired,
+    paired: true,
+    multiply: [1 [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17]],
+    others: [
+        1 [1 2 3 4 5 6 7 8 9 10 11 12 13 14] 2 [1 2 3 4 5 6 7 8 9 10 11 12 13 14]
+        3 [1 2 3 4 5 6 7 8 9]
+    ]
 );
 #[cfg(target_arch = "x86_64")]
 microkernels!(
@@ -348,6 +379,8 @@ impl Microkernels {
     pub fn of(isa: Isa) -> &'static Microkernels {
         match isa {
             #[cfg(target_arch = "x86_64")]
+            Isa::Zen4 => &const { zen4::MICROKERNELS },
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => &const { avx512::MICROKERNELS },
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &const { avx2::MICROKERNELS },
@@ -356,14 +389,14 @@ impl Microkernels {
             _ => &const { portable::MICROKERNELS },
         }
     }
+}
 
-    /// The most output blocks of a tile.
-    pub fn max_blocks(&self) -> usize {
-        self.convolve.len()
-    }
+/// The most output blocks of a tile that one of the tables is for.
+pub(super) fn max_blocks<F>(table: &[&[F]]) -> usize {
+    table.len()
+}
 
-    /// The most broadcast values of a tile with so many output blocks.
-    pub fn max_rows(&self, blocks: usize) -> usize {
-        self.convolve[blocks - 1].len()
-    }
+/// The most broadcast values of a tile with so many output blocks.
+pub(super) fn max_rows<F>(table: &[&[F]], blocks: usize) -> usize {
+    table[blocks - 1].len()
 }

@@ -179,6 +179,21 @@ impl Minimal {
         self.parts.iter().map(of).fold(1.0, f64::max)
     }
 
+    /// For each matrix, by how much its points' inputs are larger than the window's pixels.
+    pub fn input_sizes(&self) -> Vec<f32> {
+        let mut sizes = vec![0f32; self.matrices()];
+        for part in self.sums() {
+            let (rows, columns) = (&part.rows.input_sizes, &part.columns.input_sizes);
+            for (i, row) in rows.iter().enumerate() {
+                for (j, column) in columns.iter().enumerate() {
+                    let size = &mut sizes[part.matrix_of(i, j)];
+                    *size = size.max((row * column) as f32);
+                }
+            }
+        }
+        sizes
+    }
+
     /// Transforms the filters of sixteen outputs, `[row][column][output]`; gives the values of
     /// each fold and matrix.
     pub fn filters(

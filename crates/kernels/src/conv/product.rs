@@ -1,7 +1,7 @@
 //! A convolution over a grid of pixels, cut into tiles and tasks.
 
 use super::filters::Filters;
-use super::microkernel::{MAX_ROWS, Microkernels, Tile};
+use super::microkernel::{MAX_ROWS, Microkernels, Tile, max_rows};
 use super::phase::Phase;
 use super::split::Split;
 use super::target::{Target, Targets};
@@ -66,7 +66,7 @@ impl Product<'_> {
         let work = |task| {
             let (group, chunk) = tasks.get(task);
             let group = &self.filters.groups()[group];
-            let tiles = Split::at_most(pixels, microkernels.max_rows(group.len()));
+            let tiles = Split::at_most(pixels, max_rows(microkernels.convolve, group.len()));
             let chunk = Split { total: tiles.parts, parts: tasks.chunks }.part(chunk);
             // SAFETY: each task has its own pixels of its own blocks; the rest is the caller's
             // promise.
@@ -83,7 +83,7 @@ impl Product<'_> {
         if blocks == 0 || pixels == 0 {
             return Tasks { groups: 0, chunks: 0, panel: 1 };
         }
-        let tiles = pixels.div_ceil(microkernels.max_rows(blocks));
+        let tiles = pixels.div_ceil(max_rows(microkernels.convolve, blocks));
         let sources = self.filters.sources();
         let steps = sources * self.phase.taps();
         let by_work = (pixels * steps * blocks).div_ceil(TASK);

@@ -5,7 +5,7 @@
 //! 64. Halves are taken in turn: the first pixel of a tile is in the first half, the second in the
 //! second, and so are blocks of channels and of outputs. So a tile is two or four pixels that
 //! follow each other, which a product's points mix. A missing pixel or block counts as zeros, and
-//! what would become of it is not written.
+//! what would become of it is not written. Not cut at all, a tile is a pixel.
 //!
 //! Sums of channels of very different size would lose the smaller ones' digits. Networks have such
 //! channels, small weights reading large ones; so weights are first brought to one size by powers
@@ -36,17 +36,21 @@ const WEIGHTS: [[f64; 4]; POINTS] = [
     [0.0, 0.0, 1.0, 1.0],
 ];
 
+/// By how much each point's inputs are larger than pixels: some are sums of two, some differences of
+/// pixels next to each other, which are alike. As seen in Inception v3.
+const INPUTS: [f32; POINTS] = [1.6, 1.6, 1.0, 1.0, 1.6, 0.35, 0.35];
+
 /// The product cut so often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Strassen {
-    /// 1 or 2.
+    /// 0, 1 or 2.
     pub levels: u32,
 }
 
 impl Strassen {
     /// The algorithm for 1×1 filters that cuts so often, if there is one.
     pub fn new(levels: u32) -> Option<Self> {
-        (1..=MOST.ilog2()).contains(&levels).then_some(Self { levels })
+        (0..=MOST.ilog2()).contains(&levels).then_some(Self { levels })
     }
 
     /// Parts along each axis: a tile's pixels, and blocks of channels and of outputs that are mixed.
@@ -66,6 +70,15 @@ impl Strassen {
         // An output of one cut has products of (1, 1), (1, 1), (√2, √2) … operands: 12 and 4 in
         // place of 2.
         2f64.powi(self.levels as i32)
+    }
+
+    /// For each point, by how much its inputs are larger than pixels.
+    pub fn input_sizes(&self) -> impl Iterator<Item = f32> {
+        let of_point = |point: usize| -> f32 {
+            let terms = |level: u32| INPUTS[point / POINTS.pow(level) % POINTS];
+            (0..self.levels).map(terms).product()
+        };
+        (0..self.points()).map(of_point)
     }
 
     /// Of each point the parts of the weights that it is the sum of, `channels × parts + outputs`,
@@ -127,6 +140,15 @@ impl Balance {
             balance.inputs[lane] = power_of_two(f64::from(largest));
         }
         balance
+    }
+}
+
+impl Balance {
+    /// The inputs' size, once balanced, if they had been of size 1.
+    pub fn input_size(&self) -> f32 {
+        let squares: f32 = self.inputs.iter().map(|scale| scale * scale).sum();
+        let channels: f32 = self.channels.iter().map(|&count| f32::from(count)).sum();
+        if channels > 0.0 { (squares / channels).sqrt() } else { 1.0 }
     }
 }
 

@@ -83,6 +83,12 @@ impl Vector for Neon {
         Self(unsafe { vfmaq_f32(summand.0, self.0, factor.0) })
     }
 
+    #[inline(always)]
+    fn neg_mul_add(self, factor: Self, summand: Self) -> Self {
+        // SAFETY: NEON is part of the baseline.
+        Self(unsafe { vfmsq_f32(summand.0, self.0, factor.0) })
+    }
+
     // NEON's own maximum treats NaN otherwise; a comparison keeps all forms alike.
 
     #[inline(always)]

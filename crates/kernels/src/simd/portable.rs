@@ -68,6 +68,11 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
+    fn neg_mul_add(self, factor: Self, summand: Self) -> Self {
+        Self(from_fn(|i| summand.0[i] - self.0[i] * factor.0[i]))
+    }
+
+    #[inline(always)]
     fn max(self, other: Self) -> Self {
         self.select_greater(other, self, other)
     }

@@ -80,6 +80,12 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    fn neg_mul_add(self, factor: Self, summand: Self) -> Self {
+        // SAFETY: a value exists only where the instructions do.
+        Self(unsafe { _mm512_fnmadd_ps(self.0, factor.0, summand.0) })
+    }
+
+    #[inline(always)]
     fn max(self, other: Self) -> Self {
         // SAFETY: a value exists only where the instructions do.
         Self(unsafe { _mm512_max_ps(self.0, other.0) })
@@ -144,6 +150,19 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
+    fn sums([a, b, c, d]: [Self; 4]) -> [f32; 4] {
+        // SAFETY: a value exists only where the instructions do.
+        unsafe {
+            let pairs = (_mm256_hadd_ps(a.0, b.0), _mm256_hadd_ps(c.0, d.0));
+            let halves = _mm256_hadd_ps(pairs.0, pairs.1);
+            let low = _mm256_castps256_ps128(halves);
+            let mut sums = [0.0; 4];
+            _mm_storeu_ps(sums.as_mut_ptr(), _mm_add_ps(low, _mm256_extractf128_ps::<1>(halves)));
+            sums
+        }
+    }
+
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         // SAFETY: a value exists only where the instructions do.
         Self(unsafe { _mm256_add_ps(self.0, other.0) })
@@ -182,6 +201,12 @@ impl Vector for Avx2 {
     fn mul_add(self, factor: Self, summand: Self) -> Self {
         // SAFETY: a value exists only where the instructions do.
         Self(unsafe { _mm256_fmadd_ps(self.0, factor.0, summand.0) })
+    }
+
+    #[inline(always)]
+    fn neg_mul_add(self, factor: Self, summand: Self) -> Self {
+        // SAFETY: a value exists only where the instructions do.
+        Self(unsafe { _mm256_fnmadd_ps(self.0, factor.0, summand.0) })
     }
 
     #[inline(always)]

@@ -10,8 +10,10 @@ use std::ops::Range;
 const RESIDENT: usize = 160 << 10;
 
 /// Time in which a vector of weights comes to one thread, from memory or from another core that
-/// reads it too, in multiply–adds of a vector: with fewer tiles to use it for, a task waits.
+/// reads it too, in multiply–adds of a vector: with fewer tiles to use it for, a task waits. And where
+/// channels are paired, so that multiply–adds are faster.
 const STREAM: usize = 12;
+const PAIRED_STREAM: usize = 16;
 
 /// Time that a value of a point takes to be transformed and moved, among the inputs and among the
 /// sums, likewise for a vector.
@@ -35,7 +37,7 @@ impl Schedule {
     /// Chunks of tiles share the inputs' transforms, runs of groups the weights. Of the ways that
     /// keep a chunk in the cache, the one that is soonest ready on so many threads.
     pub fn new(
-        threads: usize,
+        (threads, paired): (usize, bool),
         tiles: usize,
         filters: &Filters,
         (points, matrices): (usize, usize),
@@ -46,9 +48,10 @@ impl Schedule {
         if groups == 0 || tiles == 0 {
             return Self::cut((tiles, 0), (groups, 1), largest);
         }
-        let most = (RESIDENT / (points * (inputs + largest) * LANES).max(1)).max(STREAM);
+        let stream = if paired { PAIRED_STREAM } else { STREAM };
+        let most = (RESIDENT / (points * (inputs + largest) * LANES).max(1)).max(stream);
         // Each vector of weights is used for all points that have its matrix.
-        let stream = STREAM * matrices / points.max(1);
+        let stream = stream * matrices / points.max(1);
         let least = tiles.div_ceil(most);
         let time = |way: &Self| {
             let (tiles, groups) = (way.tiles.largest(), way.runs.largest());
@@ -110,7 +113,7 @@ mod tests {
             let groups = filters.groups().len();
             for tiles in [0, 1, 4, 16, 25, 100, 1000] {
                 for (threads, matrices) in [(1, 36), (2, 36), (3, 18), (8, 3), (64, 36)] {
-                    let schedule = Schedule::new(threads, tiles, &filters, (36, matrices));
+                    let schedule = Schedule::new((threads, false), tiles, &filters, (36, matrices));
                     let mut seen = vec![0; tiles * groups];
                     for task in 0..schedule.tasks() {
                         let (tiles, runs) = schedule.task(task);
@@ -131,7 +134,7 @@ mod tests {
     fn tiles_are_shared_out_where_points_share_weights() {
         let cpu = Cpu::new(1).unwrap();
         let filters = filters(&cpu, (192, 320));
-        let tiles = |matrices| Schedule::new(2, 16, &filters, (25, matrices)).tiles.parts;
+        let tiles = |matrices| Schedule::new((2, false), 16, &filters, (25, matrices)).tiles.parts;
         assert_eq!((tiles(25), tiles(16)), (1, 2));
     }
 
@@ -141,7 +144,7 @@ mod tests {
     fn two_threads_share_a_small_grid_evenly() {
         let cpu = Cpu::new(1).unwrap();
         let filters = filters(&cpu, (128, 128));
-        let schedule = Schedule::new(2, 16, &filters, (36, 36));
+        let schedule = Schedule::new((2, false), 16, &filters, (36, 36));
         let work = |task| {
             let (tiles, groups) = schedule.task(task);
             let blocks: usize = filters.groups()[groups].iter().map(Range::len).sum();

@@ -14,6 +14,9 @@ use super::toom_cook::{ToomCook, powers, to_f64};
 use crate::simd::Vector;
 use crate::{Isa, LANES};
 
+/// Points are differences of pixels, which are alike where they are close: so much smaller points
+/// are than if pixels had nothing to do with one another, as seen in Inception v3.
+const ALIKE: f64 = 0.4;
 /// The most pairs of points.
 const MOST_PAIRS: usize = 7;
 /// The most outputs of a tile.
@@ -25,6 +28,8 @@ const MOST_UNROLLED: usize = 9;
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     pub exact: ToomCook,
+    /// For each point, by how much it is larger than pixels.
+    pub input_sizes: Vec<f64>,
     /// See [`ToomCook::amplification`].
     pub amplification: f64,
     /// G.
@@ -91,9 +96,12 @@ impl Line {
             powers: [[0.0; MOST_PAIRS]; MOST_OUTPUTS],
             amplification: exact.amplification(),
             filters: Vec::new(),
+            input_sizes: Vec::new(),
             exact,
         };
         let exact = &line.exact;
+        let alike = if exact.is_identity() { 1.0 } else { ALIKE };
+        line.input_sizes = exact.input_norms().iter().map(|norm| alike * norm.sqrt()).collect();
         let numbers = |row: Vec<_>| row.into_iter().map(to_f64).collect();
         line.filters = exact.filter_transform().into_iter().map(numbers).collect();
         let fill = |to: &mut [f32], from: Vec<_>| {
@@ -400,7 +408,7 @@ impl Kernels {
     pub fn of(isa: Isa) -> &'static Kernels {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => &const { avx512::KERNELS },
+            Isa::Zen4 | Isa::Avx512 => &const { avx512::KERNELS },
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &const { avx2::KERNELS },
             #[cfg(target_arch = "aarch64")]

@@ -163,7 +163,10 @@ impl ToomCook {
 
     /// Σ Bᵀ² of each row, from its halves: the whole of Bᵀ takes far more exact arithmetic, and a plan
     /// asks for many tiles.
-    fn input_norms(&self) -> Vec<f64> {
+    pub fn input_norms(&self) -> Vec<f64> {
+        if self.is_identity() {
+            return vec![1.0; self.points()];
+        }
         let norm =
             |row: Vec<Exact>| -> f64 { row.iter().map(|&value| to_f64(value).powi(2)).sum() };
         let ends = norm(self.product_of_squares());

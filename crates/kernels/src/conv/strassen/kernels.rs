@@ -118,6 +118,25 @@ fn ask_for(next: &Sources, pixels: usize, blocks: Range<usize>) {
 }
 
 kernel! {
+    /// A pixel's blocks.
+    ///
+    /// # Safety
+    /// They are readable, their places writable.
+    pub(super) unsafe fn copy<V>(x: &Sources, next: &Sources, blocks: &Blocks, y: Points) {
+        for block in 0..blocks.channels.len() {
+            ask_for(next, 1, block..block + 1);
+            for lane in (0..LANES).step_by(V::LANES) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let value = load::<V>(x[0], block, blocks, lane);
+                    value.store(y.start.add(block * y.block + lane));
+                }
+            }
+        }
+    }
+}
+
+kernel! {
     /// The seven points of two pixels and each two blocks.
     ///
     /// # Safety
@@ -165,6 +184,23 @@ kernel! {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+kernel! {
+    /// A block of some pixels, of its sums.
+    ///
+    /// # Safety
+    /// The sums and ends are readable, the outputs writable.
+    pub(super) unsafe fn finish_each<V>(
+        sums: *const f32, y: &[[*mut f32; MOST * MOST]], ends: &PartEnds,
+    ) {
+        for (i, y) in y.iter().enumerate() {
+            for lane in (0..LANES).step_by(V::LANES) {
+                // SAFETY: the caller's promise.
+                unsafe { finish(V::load(sums.add(i * LANES + lane)), y[0], ends[0], lane) };
             }
         }
     }

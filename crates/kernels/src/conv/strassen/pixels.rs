@@ -138,6 +138,7 @@ impl Scheme for Pixels<'_> {
             // points lie in the task's memory.
             unsafe {
                 match self.strassen.levels {
+                    0 => kernels::copy(self.cpu, &x, &next, &blocks, y),
                     1 => kernels::split_once(self.cpu, &x, &next, &blocks, y),
                     _ => kernels::split_twice(self.cpu, &x, &next, &blocks, y),
                 }
@@ -183,6 +184,7 @@ impl Scheme for Pixels<'_> {
                 unsafe {
                     let sums = memory.sums.add(from).cast_const();
                     match self.strassen.levels {
+                        0 => kernels::finish_each(self.cpu, sums, &y[..count], &ends),
                         1 => kernels::join_once(
                             self.cpu,
                             sums,

@@ -1,0 +1,476 @@
+//! Products of matrices with fewer multiplications: Winograd's inner product (1968).
+//!
+//! x₁w₁ + x₂w₂ = (x₁ + w₂)(x₂ + w₁) − x₁x₂ − w₁w₂
+//!
+//! takes one multiplication and two additions in place of two multiplications; Σ x₁x₂ is one sum
+//! for a row of inputs, whatever the outputs, Σ w₁w₂ one for an output, whatever the rows. It pays on
+//! cores with adders beside their multipliers: those stand idle in a product of matrices. Of sixteen
+//! channels ten are paired and six are not, so that both kinds have the same work: eleven
+//! multiplications in place of sixteen.
+//!
+//! The terms x₁x₂ and w₁w₂ are digits lost unless x and w are of one size. So each output's weights
+//! are brought to the size that inputs are expected to have ([`Weights`]), and a row of inputs that
+//! is far from it is brought there too ([`rows`]); all by powers of two, which round nothing. And
+//! every second pair is (x₁ − w₂)(x₂ − w₁), subtracted: what is left of x₁x₂ then has both signs, and
+//! does not grow with the number of channels where all inputs are positive, as ReLU leaves them.
+
+// Indices throughout, as the loops must unroll into registers.
+#![allow(clippy::needless_range_loop)]
+
+use super::microkernel::{AHEAD, Panel, place};
+use crate::simd::{Vector, kernel, prefetch, prefetch_to_l2};
+use crate::threads::Shared;
+use crate::{Buffer, Cpu, LANES};
+use std::ops::Range;
+
+/// Pairs in a whole block of channels: lanes `i` and `i + 8` for each `i` below.
+pub(super) const PAIRS: usize = 5;
+
+/// Lanes without a partner, that the multipliers take meanwhile; the last lane is one more.
+pub(super) const SINGLE: [usize; PAIRS] = [5, 6, 7, 13, 14];
+
+/// Blocks of outputs that a row's inputs are multiplied with while they are in the first-level cache.
+pub(super) const GROUP: usize = 4;
+
+/// What a filter's products need to know of its weights.
+#[derive(Default)]
+pub(super) struct Weights {
+    /// In the order of the packed weights, for each matrix and block of outputs sixteen values each:
+    /// −Σ w₁w₂, and what brings sums back to their size.
+    outputs: Buffer,
+    /// For each matrix, the size of inputs that its weights have been brought to.
+    sizes: Vec<f32>,
+    /// In which blocks of inputs channels are paired.
+    blocks: Vec<bool>,
+}
+
+/// What weights are packed for.
+pub(super) struct Packed<'a> {
+    /// Channels of each block of inputs.
+    pub lanes: &'a [u8],
+    /// The sum of each channel's squared weights.
+    pub squares: &'a [f64],
+    /// Blocks of outputs that are computed together.
+    pub groups: &'a [Range<usize>],
+    /// For each matrix, the size that its inputs are expected to have.
+    pub sizes: Vec<f32>,
+}
+
+impl Weights {
+    /// Brings packed weights to the size of the inputs they are for: `data` has for each group, each
+    /// matrix and each of the group's blocks as many vectors as there are lanes.
+    pub fn balance(cpu: &Cpu, data: &mut [f32], packed: Packed) -> Self {
+        let Packed { lanes, squares, groups, sizes } = packed;
+        let paired = blocks_of_one_size(lanes, squares);
+        let each = lanes.iter().map(|&lanes| usize::from(lanes) * LANES).sum::<usize>();
+        let blocks = groups.last().map_or(0, |group| group.end);
+        let mut outputs = Buffer::zeroed(blocks * sizes.len() * 2 * LANES);
+        let (data, to) = (Shared::new(data), Shared::new(&mut outputs));
+        cpu.for_each(groups.len() * sizes.len(), |task| {
+            let (group, matrix) = (&groups[task / sizes.len()], task % sizes.len());
+            let first = group.start * sizes.len() + matrix * group.len();
+            for at in first..first + group.len() {
+                // SAFETY: each task has its own matrix of its own group.
+                unsafe {
+                    let weights = data.slice(at * each, each);
+                    let to = to.slice(at * 2 * LANES, 2 * LANES);
+                    balance(cpu, weights, lanes, &paired, sizes[matrix], to);
+                }
+            }
+        });
+        Self { outputs, sizes, blocks: paired }
+    }
+
+    /// Of a group's matrix, for the first of its blocks, the others' following: see
+    /// [`Panel`].
+    pub fn outputs(&self, group: &Range<usize>, matrix: usize) -> &[f32] {
+        &self.outputs[(group.start * self.sizes.len() + matrix * group.len()) * 2 * LANES..]
+    }
+
+    /// In which blocks of inputs channels are paired.
+    pub fn blocks(&self) -> &[bool] {
+        &self.blocks
+    }
+
+    /// The size of a matrix' inputs.
+    pub fn size(&self, matrix: usize) -> f32 {
+        self.sizes.get(matrix).copied().unwrap_or(1.0)
+    }
+}
+
+/// How much larger or smaller than most a channel's weights may be, for it to have a partner: such
+/// weights meet inputs of another size.
+const SPREAD: f64 = 8.0;
+
+/// Which whole blocks have channels with weights of about one size.
+fn blocks_of_one_size(lanes: &[u8], squares: &[f64]) -> Vec<bool> {
+    let mut sorted = squares.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
+    let (least, most) = (middle / (SPREAD * SPREAD), middle * SPREAD * SPREAD);
+    let mut start = 0;
+    let of_one_size = |&lanes: &u8| {
+        let block = &squares[start..start + usize::from(lanes)];
+        start += block.len();
+        block.len() == LANES && block.iter().all(|square| (least..=most).contains(square))
+    };
+    lanes.iter().map(of_one_size).collect()
+}
+
+kernel! {
+    /// Brings the weights of sixteen outputs to a size; see [`Weights::outputs`] for what is written.
+    ///
+    /// # Safety
+    /// None but that of the instruction set.
+    unsafe fn balance<V>(
+        weights: &mut [f32], lanes: &[u8], paired: &[bool], size: f32, to: &mut [f32],
+    ) {
+        let rows = weights.as_chunks_mut::<LANES>().0;
+        let mut squares = [0f32; LANES];
+        let mut count = 0;
+        let mut start = 0;
+        for (&lanes, &paired) in lanes.iter().zip(paired) {
+            let end = start + usize::from(lanes);
+            if paired {
+                count += LANES;
+                for row in &rows[start..end] {
+                    for (square, weight) in squares.iter_mut().zip(row) {
+                        *square += weight * weight;
+                    }
+                }
+            }
+            start = end;
+        }
+        let mut factors = [1f32; LANES];
+        for (factor, square) in factors.iter_mut().zip(squares) {
+            *factor = 1.0 / power_of_two(square / count as f32 / (size * size));
+        }
+        let mut nothing = [true; LANES];
+        for row in rows.iter_mut() {
+            for lane in 0..LANES {
+                row[lane] *= factors[lane];
+                nothing[lane] &= row[lane] == 0.0;
+            }
+        }
+        let mut products = [0f32; LANES];
+        start = 0;
+        for (&lanes, &paired) in lanes.iter().zip(paired) {
+            if paired {
+                for i in 0..PAIRS {
+                    let (first, second) = (&rows[start + i], &rows[start + i + LANES / 2]);
+                    for lane in 0..LANES {
+                        let product = first[lane] * second[lane];
+                        products[lane] -= if i % 2 == 0 { product } else { -product };
+                    }
+                }
+            }
+            start += usize::from(lanes);
+        }
+        to[..LANES].copy_from_slice(&products);
+        for (lane, to) in to[LANES..].iter_mut().enumerate() {
+            // What rounding leaves in the sums of a spare lane becomes zero.
+            *to = if nothing[lane] { 0.0 } else { 1.0 / factors[lane] };
+        }
+    }
+}
+
+/// A power of two close to the root of a mean square; 2⁻⁵⁰ for zero, so that what rounding leaves of
+/// it is nothing too, and 1 for what is no number.
+#[inline(always)]
+fn power_of_two(mean_square: f32) -> f32 {
+    if mean_square.is_nan() {
+        return 1.0;
+    }
+    let exponent = (mean_square.to_bits() >> 23) as i32 - 127;
+    f32::from_bits((((exponent.clamp(-100, 100) >> 1) + 127) << 23) as u32)
+}
+
+/// Inputs of a point: some rows of blocks of channels, `step` values apart.
+#[derive(Clone, Copy)]
+pub(super) struct Inputs<'a> {
+    pub x: *mut f32,
+    pub step: usize,
+    pub rows: usize,
+    pub blocks: &'a [bool],
+    /// The size that their weights have been brought to.
+    pub size: f32,
+}
+
+/// Mean squares, as multiples of what is expected, at which a row is left as it is.
+const LEAST: f32 = 1.0 / 32.0;
+const MOST: f32 = 32.0;
+
+/// Of each lane's product with its partner.
+static SIGNS: [f32; LANES / 2] = [1.0, -1.0, 1.0, -1.0, 1.0, 0.0, 0.0, 0.0];
+
+/// Rows that are summed side by side.
+const AT_ONCE: usize = 4;
+
+kernel! {
+    /// What each row's sums start with, −Σ x₁x₂, and what brings them back to their size: 1 unless the
+    /// row is brought to another.
+    ///
+    /// # Safety
+    /// The inputs are readable and writable, `starts` and `factors` are writable for all rows.
+    pub(super) unsafe fn rows<V>(inputs: &Inputs, starts: *mut f32, factors: *mut f32) {
+        const HALF: usize = LANES / 2;
+        let Inputs { x, step, rows, blocks, size } = *inputs;
+        let whole = blocks.iter().filter(|&&paired| paired).count();
+        let expected = size * size * (whole * LANES) as f32;
+        let (least, most) = (LEAST * expected, MOST * expected);
+        // SAFETY: the caller's promise.
+        unsafe {
+            for first in (0..rows).step_by(AT_ONCE) {
+                let mut at = [x; AT_ONCE];
+                for (i, at) in at.iter_mut().enumerate() {
+                    *at = x.add((first + i).min(rows - 1) * LANES);
+                }
+                let mut products = [[V::Half::splat(0.0); 2]; AT_ONCE];
+                let mut squares = products;
+                for (block, &paired) in blocks.iter().enumerate() {
+                    if !paired {
+                        continue;
+                    }
+                    for i in 0..AT_ONCE {
+                        let at = at[i].add(block * step);
+                        for v in 0..HALF / V::Half::LANES {
+                            let low = V::Half::load(at.add(v * V::Half::LANES));
+                            let high = V::Half::load(at.add(HALF + v * V::Half::LANES));
+                            products[i][v] = low.mul_add(high, products[i][v]);
+                            squares[i][v] = low.mul_add(low, high.mul_add(high, squares[i][v]));
+                        }
+                    }
+                }
+                let (mut p, mut q) = ([V::Half::splat(0.0); AT_ONCE], [V::Half::splat(0.0); AT_ONCE]);
+                for i in 0..AT_ONCE {
+                    for v in 0..HALF / V::Half::LANES {
+                        let signs = V::Half::load(SIGNS.as_ptr().add(v * V::Half::LANES));
+                        p[i] = products[i][v].neg_mul_add(signs, p[i]);
+                        q[i] = squares[i][v].add(q[i]);
+                    }
+                }
+                let (mut p, q) = (V::Half::sums(p), V::Half::sums(q));
+                let mut factor = [1.0; AT_ONCE];
+                for i in 0..AT_ONCE.min(rows - first) {
+                    if !(q[i] >= least && q[i] <= most) {
+                        factor[i] = power_of_two(q[i] / expected);
+                        let inverse = 1.0 / factor[i];
+                        p[i] *= inverse * inverse;
+                        scale(at[i], step, blocks.len(), inverse);
+                    }
+                }
+                let count = AT_ONCE.min(rows - first);
+                p.as_ptr().copy_to_nonoverlapping(starts.add(first), count);
+                factor.as_ptr().copy_to_nonoverlapping(factors.add(first), count);
+            }
+        }
+    }
+}
+
+/// Multiplies a row's blocks, `step` apart.
+///
+/// # Safety
+/// They are readable and writable.
+#[inline(never)]
+unsafe fn scale(x: *mut f32, step: usize, blocks: usize, factor: f32) {
+    for block in 0..blocks {
+        for lane in 0..LANES {
+            // SAFETY: the caller's promise.
+            unsafe { *x.add(block * step + lane) *= factor };
+        }
+    }
+}
+
+/// The product of a panel's rows with paired channels and a single output block.
+///
+/// # Safety
+/// See [`Multiply`](super::microkernel::Multiply).
+#[inline(always)]
+pub(super) unsafe fn multiply_paired<V: Vector, const P: usize, const N: usize>(panel: &Panel) {
+    const { assert!(N * V::LANES == LANES) };
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[V::splat(0.0); N]; P];
+        for v in 0..N {
+            let start = V::load(panel.outputs.add(v * V::LANES));
+            for p in 0..P {
+                sums[p][v] = V::splat(*panel.rows.0.add(p)).add(start);
+            }
+        }
+        let mut weights = panel.weights;
+        let mut ahead = panel.ahead.0;
+        let last = ahead.wrapping_add(panel.ahead.1 * LANES);
+        for block in 0..panel.blocks.0 {
+            let x = panel.x.add(block * panel.blocks.1);
+            let lanes = *panel.lanes.add(block) as usize;
+            // A few lines at a time: more at once would keep the sums waiting.
+            let mut ask = |lane: usize, count: usize| {
+                if ahead < last {
+                    for i in 0..count {
+                        prefetch_to_l2(ahead.wrapping_add(i * LANES));
+                    }
+                    ahead = ahead.wrapping_add(count * LANES);
+                }
+                for lane in lane..lane + count {
+                    prefetch(weights.wrapping_add((AHEAD + lane) * LANES));
+                }
+            };
+            if *panel.paired.add(block) {
+                ask(0, 3);
+                pair_and_single::<V, P, N, 0>(&mut sums, x, weights);
+                ask(3, 3);
+                pair_and_single::<V, P, N, 1>(&mut sums, x, weights);
+                ask(6, 3);
+                pair_and_single::<V, P, N, 2>(&mut sums, x, weights);
+                ask(9, 3);
+                pair_and_single::<V, P, N, 3>(&mut sums, x, weights);
+                ask(12, 4);
+                pair_and_single::<V, P, N, 4>(&mut sums, x, weights);
+                single(&mut sums, x, weights, LANES - 1);
+            } else {
+                for lane in 0..lanes {
+                    ask(lane, 1);
+                    single(&mut sums, x, weights, lane);
+                }
+            }
+            weights = weights.add(lanes * LANES);
+        }
+        for v in 0..N {
+            let start = V::load(panel.start.0.add(place::<V>(v, panel.start.1)));
+            let factor = V::load(panel.outputs.add(LANES + v * V::LANES));
+            for p in 0..P {
+                let factor = V::splat(*panel.rows.1.add(p)).mul(factor);
+                let y = panel.y.add(p * LANES + place::<V>(v, panel.y_block));
+                sums[p][v].mul_add(factor, start).store(y);
+            }
+        }
+    }
+}
+
+/// `sums[p] += x[p][lane] × weights[lane]`
+///
+/// # Safety
+/// The values are readable.
+#[inline(always)]
+unsafe fn single<V: Vector, const P: usize, const N: usize>(
+    sums: &mut [[V; N]; P],
+    x: *const f32,
+    weights: *const f32,
+    lane: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for v in 0..N {
+            let weight = V::load(weights.add(lane * LANES + v * V::LANES));
+            for p in 0..P {
+                let x = V::splat(*x.add(p * LANES + lane));
+                sums[p][v] = x.mul_add(weight, sums[p][v]);
+            }
+        }
+    }
+}
+
+/// `sums[p] ±= (x₁ ± w₂) × (x₂ ± w₁)` for the `I`-th pair of lanes, and one more lane: the adders
+/// work on the pair while the multipliers do on the lane.
+///
+/// # Safety
+/// The values are readable.
+#[inline(always)]
+unsafe fn pair_and_single<V: Vector, const P: usize, const N: usize, const I: usize>(
+    sums: &mut [[V; N]; P],
+    x: *const f32,
+    weights: *const f32,
+) {
+    let (first, second, third) = (I, I + LANES / 2, SINGLE[I]);
+    // SAFETY: the caller's promise.
+    unsafe {
+        for v in 0..N {
+            let weight = |lane| V::load(weights.add(lane * LANES + v * V::LANES));
+            let (w1, w2, w3) = (weight(first), weight(second), weight(third));
+            for p in 0..P {
+                let x = x.add(p * LANES);
+                let x1 = V::splat(*x.add(first));
+                let x2 = V::splat(*x.add(second));
+                let x3 = V::splat(*x.add(third));
+                let sum = match I % 2 {
+                    0 => w2.add(x1).mul_add(w1.add(x2), sums[p][v]),
+                    _ => w2.sub(x1).neg_mul_add(w1.sub(x2), sums[p][v]),
+                };
+                sums[p][v] = x3.mul_add(w3, sum);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_lane_is_multiplied_once() {
+        let pairs = (0..PAIRS).flat_map(|i| [i, i + LANES / 2]);
+        let mut lanes: Vec<usize> = pairs.chain(SINGLE).chain([LANES - 1]).collect();
+        lanes.sort_unstable();
+        assert!(lanes.into_iter().eq(0..LANES));
+    }
+
+    #[test]
+    fn powers_of_two_are_close_and_finite() {
+        for (mean_square, power) in [(1.0, 1.0), (4.0, 2.0), (0.25, 0.5), (15.9, 2.0), (16.0, 4.0)]
+        {
+            assert_eq!(power_of_two(mean_square), power, "{mean_square}");
+        }
+        let ends = [0.0, f32::MIN_POSITIVE, f32::MAX, f32::INFINITY].map(power_of_two);
+        assert_eq!(ends, [2f32.powi(-50), 2f32.powi(-50), 2f32.powi(50), 2f32.powi(50)]);
+        assert_eq!(power_of_two(f32::NAN), 1.0);
+    }
+
+    #[test]
+    fn channels_of_another_size_have_no_partner() {
+        let mut squares = vec![1.0; 40];
+        let lanes = [16, 8, 16];
+        assert_eq!(blocks_of_one_size(&lanes, &squares), [true, false, true]);
+        for wrong in [65.0, 1.0 / 65.0, 0.0, f64::NAN] {
+            squares[39] = wrong;
+            assert_eq!(blocks_of_one_size(&lanes, &squares), [true, false, false], "{wrong}");
+        }
+        assert!(blocks_of_one_size(&[], &[]).is_empty());
+    }
+
+    /// Rows of the expected size are left alone; others, and how they are brought to it, are told.
+    #[test]
+    fn rows_are_brought_to_one_size() {
+        let cpu = Cpu::new(1).unwrap();
+        let (rows, blocks, step) = (7, [true, false, true], 7 * LANES);
+        let value = |i: usize| ((i * 37 % 101) as f32 - 50.0) / 29.0;
+        let before: Vec<f32> = (0..blocks.len() * step)
+            .map(|i| value(i) * [1.0, 1e6, 1e-6, 0.0, 2.0, 0.5, 1.0][i / LANES % rows])
+            .collect();
+        let mut x = before.clone();
+        let (mut starts, mut factors) = ([0f32; 7], [0f32; 7]);
+        let inputs = Inputs { x: x.as_mut_ptr(), step, rows, blocks: &blocks, size: 1.0 };
+        // SAFETY: the rows' blocks, starts and factors are as many as the inputs say.
+        unsafe { super::rows(&cpu, &inputs, starts.as_mut_ptr(), factors.as_mut_ptr()) };
+        assert_eq!([0, 4, 5, 6].map(|row| factors[row]), [1.0; 4]);
+        assert!(factors[1] > 1e5 && factors[2] < 1e-5, "{factors:?}");
+        for row in 0..rows {
+            let lane = |block: usize, lane: usize| f64::from(x[block * step + row * LANES + lane]);
+            let mut start = 0.0;
+            for block in [0, 2] {
+                for i in 0..PAIRS {
+                    let product = lane(block, i) * lane(block, i + LANES / 2);
+                    start -= if i % 2 == 0 { product } else { -product };
+                }
+            }
+            assert!(
+                (f64::from(starts[row]) - start).abs() < 1e-4,
+                "{row}: {} {start}",
+                starts[row]
+            );
+            for at in (0..blocks.len()).map(|block| block * step + row * LANES) {
+                let back = |i: usize| x[at + i] * factors[row];
+                assert!((0..LANES).all(|i| back(i) == before[at + i]), "row {row}");
+            }
+        }
+    }
+}
