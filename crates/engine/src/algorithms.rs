@@ -16,7 +16,8 @@ use crate::lean;
 pub enum Algorithms {
     /// Direct convolution everywhere.
     Precise,
-    /// What an estimate of the work says for a picture at a time, the same on every machine.
+    /// What an estimate of the work says for a picture at a time, the same on every machine that
+    /// [pairs channels](inception_kernels::Isa::pairs_channels), and on every other.
     #[default]
     Estimated,
     /// What it says for [`BATCH`] pictures at a time. Small grids then go by larger tiles, whose

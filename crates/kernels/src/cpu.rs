@@ -58,6 +58,14 @@ impl Isa {
         self == Isa::Zen4
     }
 
+    /// The one with which they have not.
+    pub(crate) fn without_pairs(self) -> Isa {
+        match self {
+            Isa::Zen4 => Isa::Avx512,
+            isa => isa,
+        }
+    }
+
     /// `f32`s in a vector.
     pub(crate) fn lanes(self) -> usize {
         match self {

@@ -46,7 +46,7 @@ pub(crate) fn preprocessor(net: &Net) -> Result<Preprocessor, TrainError> {
 
 impl Predictor {
     /// A network with its weights. Pictures are preprocessed as the network's description says.
-    /// Convolutions' algorithms are as estimated, the same on every machine.
+    /// Convolutions' algorithms are as estimated, never as measured.
     ///
     /// # Errors
     /// If the description is no network or the weights or preprocessing do not fit it.

@@ -431,6 +431,7 @@ fn filters_forward(
     };
     Filters::with_algorithm(std::slice::from_ref(outputs), inputs, geometry, cheapest(&layer))
         .expect("a candidate applies")
+        .without_pairs()
 }
 
 /// The data's gradient is a convolution from the outputs to the inputs; at stride 1 it has the
@@ -453,4 +454,5 @@ fn filters_backward(
     };
     Filters::backward_with(outputs, inputs, geometry, cheapest(&layer))
         .unwrap_or_else(|| Filters::backward(outputs, inputs, geometry))
+        .without_pairs()
 }

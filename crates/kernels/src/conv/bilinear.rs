@@ -112,7 +112,7 @@ pub(super) unsafe fn compute<S: Scheme>(
     border: bool,
 ) {
     let products = (scheme.points(), scheme.matrices());
-    let microkernels = Microkernels::of(cpu.isa());
+    let microkernels = filters.microkernels(cpu);
     let workers = (cpu.threads(), microkernels.paired);
     let schedule = Schedule::new(workers, scheme.tiles(), filters, products);
     let convolution = Convolution { scheme, filters, weights, cpu, microkernels, schedule };

@@ -2,6 +2,7 @@
 
 mod pack;
 
+use super::microkernel::Microkernels;
 use super::minimal::Minimal;
 use super::paired;
 use super::phase::{Phase, phases};
@@ -33,6 +34,8 @@ pub struct Filters {
     packing: Packing,
     /// For Strassen's product.
     balance: Balance,
+    /// Whether channels are paired where the instruction set does.
+    pairs: bool,
     /// For paired channels.
     paired: paired::Weights,
     isa: Option<Isa>,
@@ -170,6 +173,7 @@ impl Filters {
             targets,
             packing,
             balance: Balance::default(),
+            pairs: true,
             paired: paired::Weights::default(),
             isa: None,
             groups: Vec::new(),
@@ -177,6 +181,17 @@ impl Filters {
         let sums = filters.target_blocks().div_ceil(parts) * LANES * filters.sources();
         filters.data = Buffer::zeroed(sums * filters.packing.matrices(kernel));
         filters
+    }
+
+    /// The same without paired channels: where weights are packed anew for each use, pairing takes
+    /// longer than it saves.
+    pub fn without_pairs(self) -> Self {
+        Self { pairs: false, ..self }
+    }
+
+    /// Those that the filters are packed for.
+    pub(super) fn microkernels(&self, cpu: &Cpu) -> &'static Microkernels {
+        Microkernels::of(if self.pairs { cpu.isa() } else { cpu.isa().without_pairs() })
     }
 
     /// What the filters are packed for.

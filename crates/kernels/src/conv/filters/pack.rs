@@ -1,7 +1,7 @@
 //! How weights are put in the order in which the microkernels read them.
 
 use super::{Direction, Filters, Packing, Rows};
-use crate::conv::microkernel::{Microkernels, max_blocks};
+use crate::conv::microkernel::max_blocks;
 use crate::conv::minimal::Minimal;
 use crate::conv::paired;
 use crate::conv::phase::Phase;
@@ -47,7 +47,7 @@ impl Filters {
         for Rows { weights, scale } in rows.iter().filter(|rows| !rows.scale.is_empty()) {
             assert_eq!(scale.len() * self.source.count() * taps, weights.len(), "a factor each");
         }
-        let microkernels = Microkernels::of(cpu.isa());
+        let microkernels = self.microkernels(cpu);
         self.groups = self.group(match self.packing {
             Packing::Direct => max_blocks(microkernels.convolve),
             _ if microkernels.paired => paired::GROUP,
@@ -194,7 +194,7 @@ impl Filters {
 
     /// Where in a group's stream sixteen outputs' weights lie, for bilinear algorithms.
     fn place(&self, cpu: &Cpu, blocks: usize, matrix: usize, source: usize, block: usize) -> usize {
-        let (source, block) = match Microkernels::of(cpu.isa()).paired {
+        let (source, block) = match self.microkernels(cpu).paired {
             true => (source, block * self.sources()),
             false => (source * blocks, block),
         };
