@@ -8,6 +8,7 @@
 // Indices throughout, as in the formulas, and because the loops must unroll into registers.
 #![allow(clippy::needless_range_loop)]
 
+#[cfg(target_arch = "x86_64")]
 use super::paired::multiply_paired;
 use crate::simd::{Vector, prefetch, prefetch_to_l2, prefetch_to_write};
 use crate::{Isa, LANES};
@@ -44,6 +45,7 @@ pub(super) struct Tile {
 }
 
 /// Sums of a product of matrices: some rows that lie one behind the other × some output blocks.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) struct Panel {
     /// `[input block][row][lane]`; number of input blocks, and from one to the next.
     pub x: *const f32,

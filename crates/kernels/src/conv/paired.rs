@@ -16,6 +16,8 @@
 
 // Indices throughout, as the loops must unroll into registers.
 #![allow(clippy::needless_range_loop)]
+// No other architecture has such cores yet.
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
 use super::microkernel::{AHEAD, Panel, place};
 use crate::simd::{Vector, kernel, prefetch, prefetch_to_l2};
