@@ -113,7 +113,7 @@ pub enum Algorithm {
 impl Algorithm {
     /// The most that an algorithm among the [`candidates`](Algorithm::candidates) may amplify
     /// rounding errors: just enough for 7×1 in tiles of nine. A layer's relative error is then at most
-    /// 2e-5 (root of the mean square; 3e-5 with values that stand out by 10⁴), most layers' a few 1e-6.
+    /// 3.5e-5 (root of the mean square), most layers' a few 1e-6.
     /// Errors average out from layer to layer, so that a network's stays below 1e-4 with room to spare.
     pub const ERROR_BUDGET: f64 = 106.0;
 

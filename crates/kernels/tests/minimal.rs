@@ -477,6 +477,67 @@ fn the_error_budget_holds() {
     }
 }
 
+/// Every output keeps its digits, also one that reads small channels only, which stand beside large
+/// ones that others read; at any size of all inputs. Zeros give zeros.
+#[test]
+fn outputs_of_small_channels_keep_their_digits() {
+    let layers: [((usize, usize), usize); 4] = [((1, 1), 1), ((3, 3), 1), ((7, 1), 1), ((7, 7), 2)];
+    let (inputs, small, size) = (Channels::new(72), 36, 14);
+    for (kernel, stride) in layers {
+        let padding = (kernel.0 / 2, kernel.1 / 2);
+        let geometry = Geometry { kernel, stride: (stride, stride), padding };
+        let output = (size / stride, size / stride);
+        let mut w = Tensor::random([24, 72, kernel.0, kernel.1], 2);
+        for index in w.indices() {
+            if (index[0] < 8) != (index[1] >= small) {
+                w[index] = 0.0;
+            }
+        }
+        for scale in [1.0, 0.1, 8.0, 1e-18, 1e18, 0.0] {
+            let mut x = Tensor::random([1, 72, size, size], 1);
+            for index in x.indices() {
+                let of_channel = if index[1] >= small { 1e-4 } else { 1.0 };
+                x[index] = f64::from((x[index] * scale * of_channel) as f32);
+            }
+            let y = reference::conv::forward(&x, &w, &geometry, output);
+            let border = geometry.input_border((size, size), output);
+            let input = Placed::new(&x, &inputs, Place { border, ..common::PLAIN });
+            for [cpu, _] in cpus() {
+                for algorithm in Algorithm::candidates(&geometry) {
+                    let targets = [Channels::new(24)];
+                    let mut filters =
+                        Filters::with_algorithm(&targets, &inputs, &geometry, algorithm).unwrap();
+                    filters.pack(&cpu, &floats(&w));
+                    let mut out = Placed::unwritten(y.shape, &targets[0], common::PLAIN);
+                    let views = &mut [out.view_mut()];
+                    conv::forward(&cpu, input.view(), &filters, &geometry, Epilogue::Store, views);
+                    let found = out.checked();
+                    for channel in [0, 7, 8, 23] {
+                        let of_channel = |y: &Tensor| {
+                            let pixels = output.0 * output.1;
+                            let data = y.data[channel * pixels..][..pixels].to_vec();
+                            Tensor { shape: [1, 1, output.0, output.1], data }
+                        };
+                        let (found, exact) = (of_channel(&found), of_channel(&y));
+                        let what = format!("{cpu:?} {kernel:?} {algorithm}, ×{scale}, {channel}");
+                        if scale == 0.0 {
+                            assert!(found.data.iter().all(|&y| y == 0.0), "{what}");
+                            continue;
+                        }
+                        // Channels that Strassen's product mixes lose digits to each other.
+                        if matches!(algorithm, Algorithm::Strassen { levels: 1.. }) {
+                            continue;
+                        }
+                        let error = relative_error(&found, &exact);
+                        let growth = algorithm.amplification(&geometry).unwrap();
+                        assert!(error < 2e-6 * growth.max(2.0), "{what}: {error:e}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// ‖a − b‖ / ‖b‖.
 fn relative_error(a: &Tensor, b: &Tensor) -> f64 {
     let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();

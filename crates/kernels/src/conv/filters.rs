@@ -234,7 +234,7 @@ impl Filters {
 
     /// Bytes of the packed weights.
     pub fn bytes(&self) -> usize {
-        self.data.len() * size_of::<f32>()
+        size_of_val(&*self.data) + self.paired.bytes()
     }
 
     /// The phases, in the order of their streams.

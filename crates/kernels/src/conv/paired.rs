@@ -12,7 +12,10 @@
 //! are brought to the size that inputs are expected to have ([`Weights`]), and a row of inputs that
 //! is far from it is brought there too ([`rows`]); all by powers of two, which round nothing. And
 //! every second pair is (x₁ − w₂)(x₂ − w₁), subtracted: what is left of x₁x₂ then has both signs, and
-//! does not grow with the number of channels where all inputs are positive, as ReLU leaves them.
+//! where all inputs are positive, as ReLU leaves them, it grows a fifth as much with the channels.
+//!
+//! Channels have partners only in blocks whose weights are of about one size ([`even_blocks`]): others
+//! meet inputs of another size, or matter to some outputs only.
 
 // Indices throughout, as the loops must unroll into registers.
 #![allow(clippy::needless_range_loop)]
@@ -20,10 +23,12 @@
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
 use super::microkernel::{AHEAD, Panel, place};
+use super::split::Split;
 use crate::simd::{Vector, kernel, prefetch, prefetch_to_l2};
 use crate::threads::Shared;
 use crate::{Buffer, Cpu, LANES};
 use std::ops::Range;
+use std::sync::Mutex;
 
 /// Pairs in a whole block of channels: lanes `i` and `i + 8` for each `i` below.
 pub(super) const PAIRS: usize = 5;
@@ -50,8 +55,8 @@ pub(super) struct Weights {
 pub(super) struct Packed<'a> {
     /// Channels of each block of inputs.
     pub lanes: &'a [u8],
-    /// The sum of each channel's squared weights.
-    pub squares: &'a [f64],
+    /// In which blocks of inputs channels are paired.
+    pub blocks: Vec<bool>,
     /// Blocks of outputs that are computed together.
     pub groups: &'a [Range<usize>],
     /// For each matrix, the size that its inputs are expected to have.
@@ -62,8 +67,7 @@ impl Weights {
     /// Brings packed weights to the size of the inputs they are for: `data` has for each group, each
     /// matrix and each of the group's blocks as many vectors as there are lanes.
     pub fn balance(cpu: &Cpu, data: &mut [f32], packed: Packed) -> Self {
-        let Packed { lanes, squares, groups, sizes } = packed;
-        let paired = blocks_of_one_size(lanes, squares);
+        let Packed { lanes, blocks: paired, groups, sizes } = packed;
         let each = lanes.iter().map(|&lanes| usize::from(lanes) * LANES).sum::<usize>();
         let blocks = groups.last().map_or(0, |group| group.end);
         let mut outputs = Buffer::zeroed(blocks * sizes.len() * 2 * LANES);
@@ -89,6 +93,11 @@ impl Weights {
         &self.outputs[(group.start * self.sizes.len() + matrix * group.len()) * 2 * LANES..]
     }
 
+    /// Bytes of what is kept beside the weights.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.outputs)
+    }
+
     /// In which blocks of inputs channels are paired.
     pub fn blocks(&self) -> &[bool] {
         &self.blocks
@@ -100,23 +109,64 @@ impl Weights {
     }
 }
 
-/// How much larger or smaller than most a channel's weights may be, for it to have a partner: such
-/// weights meet inputs of another size.
-const SPREAD: f64 = 8.0;
+/// How many times as large or as small as most, squared, weights may be whose channels have partners.
+const SPREAD: f64 = 64.0;
 
-/// Which whole blocks have channels with weights of about one size.
-fn blocks_of_one_size(lanes: &[u8], squares: &[f64]) -> Vec<bool> {
-    let mut sorted = squares.to_vec();
+/// Parts that the outputs are looked at in, one after the other's sums.
+const PARTS: usize = 16;
+
+/// The blocks whose channels have weights of about one size, in each output and in all; only whole
+/// ones. `squares` tells an output's squared weights, of each channel; lanes where nothing is
+/// `present` do not matter.
+pub(super) fn even_blocks(
+    cpu: &Cpu,
+    lanes: &[u8],
+    present: &[bool],
+    outputs: usize,
+    squares: impl Fn(usize, &mut [f64]) + Sync,
+) -> Vec<bool> {
+    let mut even: Vec<bool> = lanes.iter().map(|&lanes| usize::from(lanes) == LANES).collect();
+    let about = |value: f64, middle: f64| (middle / SPREAD..=middle * SPREAD).contains(&value);
+    let starts: Vec<usize> = lanes
+        .iter()
+        .scan(0, |end, &lanes| Some(std::mem::replace(end, *end + usize::from(lanes))))
+        .collect();
+    let split = Split { total: outputs, parts: PARTS.min(outputs.max(1)) };
+    let parts: Vec<Mutex<(Vec<f64>, Vec<bool>)>> = (0..split.parts)
+        .map(|_| Mutex::new((vec![0.0; present.len()], vec![true; lanes.len()])))
+        .collect();
+    cpu.for_each(split.parts, |part| {
+        let mut found = parts[part].lock().expect("nobody panics with it");
+        let (sums, even) = &mut *found;
+        let mut of_output = vec![0.0; present.len()];
+        for output in split.part(part) {
+            squares(output, &mut of_output);
+            let mean = of_output.iter().sum::<f64>() / present.len() as f64;
+            for ((even, &start), &lanes) in even.iter_mut().zip(&starts).zip(lanes) {
+                let block = &of_output[start..start + usize::from(lanes)];
+                *even &= about(block.iter().sum::<f64>() / block.len() as f64, mean);
+                // What an output has no weight for may be of any size.
+                let none = |(&square, &present): (&f64, &bool)| present && square == 0.0;
+                *even &= mean == 0.0 || !block.iter().zip(&present[start..]).any(none);
+            }
+            sums.iter_mut().zip(&of_output).for_each(|(sum, square)| *sum += square);
+        }
+    });
+    let mut sums = vec![0.0; present.len()];
+    for part in parts {
+        let (of_part, evenly) = part.into_inner().expect("nobody panics with it");
+        sums.iter_mut().zip(of_part).for_each(|(sum, part)| *sum += part);
+        even.iter_mut().zip(evenly).for_each(|(even, evenly)| *even &= evenly);
+    }
+    let mut sorted: Vec<f64> =
+        sums.iter().zip(present).filter(|&(_, &present)| present).map(|(&sum, _)| sum).collect();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
-    let (least, most) = (middle / (SPREAD * SPREAD), middle * SPREAD * SPREAD);
-    let mut start = 0;
-    let of_one_size = |&lanes: &u8| {
-        let block = &squares[start..start + usize::from(lanes)];
-        start += block.len();
-        block.len() == LANES && block.iter().all(|square| (least..=most).contains(square))
-    };
-    lanes.iter().map(of_one_size).collect()
+    for ((even, &start), &lanes) in even.iter_mut().zip(&starts).zip(lanes) {
+        let block = start..start + usize::from(lanes);
+        *even &= block.into_iter().all(|lane| !present[lane] || about(sums[lane], middle));
+    }
+    even
 }
 
 kernel! {
@@ -128,7 +178,7 @@ kernel! {
         weights: &mut [f32], lanes: &[u8], paired: &[bool], size: f32, to: &mut [f32],
     ) {
         let rows = weights.as_chunks_mut::<LANES>().0;
-        let mut squares = [0f32; LANES];
+        let mut squares = [0f64; LANES];
         let mut count = 0;
         let mut start = 0;
         for (&lanes, &paired) in lanes.iter().zip(paired) {
@@ -136,16 +186,19 @@ kernel! {
             if paired {
                 count += LANES;
                 for row in &rows[start..end] {
-                    for (square, weight) in squares.iter_mut().zip(row) {
-                        *square += weight * weight;
+                    for (square, &weight) in squares.iter_mut().zip(row) {
+                        *square += f64::from(weight) * f64::from(weight);
                     }
                 }
             }
             start = end;
         }
         let mut factors = [1f32; LANES];
+        let expected = f64::from(size) * f64::from(size) * count as f64;
         for (factor, square) in factors.iter_mut().zip(squares) {
-            *factor = 1.0 / power_of_two(square / count as f32 / (size * size));
+            if square > 0.0 {
+                *factor = 1.0 / root_to_power_of_two(square / expected);
+            }
         }
         let mut nothing = [true; LANES];
         for row in rows.iter_mut() {
@@ -176,15 +229,15 @@ kernel! {
     }
 }
 
-/// A power of two close to the root of a mean square; 2⁻⁵⁰ for zero, so that what rounding leaves of
-/// it is nothing too, and 1 for what is no number.
+/// A power of two close to the root of a mean square, far from the ends of the numbers' range; 1 for
+/// what is no number.
 #[inline(always)]
-fn power_of_two(mean_square: f32) -> f32 {
+fn root_to_power_of_two(mean_square: f64) -> f32 {
     if mean_square.is_nan() {
         return 1.0;
     }
-    let exponent = (mean_square.to_bits() >> 23) as i32 - 127;
-    f32::from_bits((((exponent.clamp(-100, 100) >> 1) + 127) << 23) as u32)
+    let exponent = (mean_square.to_bits() >> 52) as i32 - 1023;
+    f32::from_bits((((exponent.clamp(-240, 240) >> 1) + 127) << 23) as u32)
 }
 
 /// Inputs of a point: some rows of blocks of channels, `step` values apart.
@@ -199,8 +252,8 @@ pub(super) struct Inputs<'a> {
 }
 
 /// Mean squares, as multiples of what is expected, at which a row is left as it is.
-const LEAST: f32 = 1.0 / 32.0;
-const MOST: f32 = 32.0;
+const LEAST: f32 = 1.0 / 8.0;
+const MOST: f32 = 8.0;
 
 /// Of each lane's product with its partner.
 static SIGNS: [f32; LANES / 2] = [1.0, -1.0, 1.0, -1.0, 1.0, 0.0, 0.0, 0.0];
@@ -210,7 +263,7 @@ const AT_ONCE: usize = 4;
 
 kernel! {
     /// What each row's sums start with, −Σ x₁x₂, and what brings them back to their size: 1 unless the
-    /// row is brought to another.
+    /// row is brought to another, 0 if it is nothing but zeros.
     ///
     /// # Safety
     /// The inputs are readable and writable, `starts` and `factors` are writable for all rows.
@@ -255,10 +308,7 @@ kernel! {
                 let mut factor = [1.0; AT_ONCE];
                 for i in 0..AT_ONCE.min(rows - first) {
                     if !(q[i] >= least && q[i] <= most) {
-                        factor[i] = power_of_two(q[i] / expected);
-                        let inverse = 1.0 / factor[i];
-                        p[i] *= inverse * inverse;
-                        scale(at[i], step, blocks.len(), inverse);
+                        (p[i], factor[i]) = bring_to_size(at[i], step, blocks, size);
                     }
                 }
                 let count = AT_ONCE.min(rows - first);
@@ -269,17 +319,45 @@ kernel! {
     }
 }
 
-/// Multiplies a row's blocks, `step` apart.
+/// Brings a row's blocks, `step` apart, to a size; −Σ x₁x₂ of what it is then, and what brings sums
+/// back. In `f64`s, which hold the square of any float.
 ///
 /// # Safety
 /// They are readable and writable.
-#[inline(never)]
-unsafe fn scale(x: *mut f32, step: usize, blocks: usize, factor: f32) {
-    for block in 0..blocks {
-        for lane in 0..LANES {
-            // SAFETY: the caller's promise.
-            unsafe { *x.add(block * step + lane) *= factor };
+#[inline(always)]
+unsafe fn bring_to_size(x: *mut f32, step: usize, blocks: &[bool], size: f32) -> (f32, f32) {
+    let (mut of_pairs, mut of_all, mut count) = ([0f64; LANES], [0f64; LANES], 0);
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (block, &paired) in blocks.iter().enumerate() {
+            for lane in 0..LANES {
+                let value = f64::from(*x.add(block * step + lane));
+                of_all[lane] += value * value;
+                if paired {
+                    of_pairs[lane] += value * value;
+                }
+            }
+            count += if paired { LANES } else { 0 };
         }
+        let squares: [f64; 2] = [of_pairs.iter().sum(), of_all.iter().sum()];
+        let square = if squares[0] > 0.0 { squares[0] } else { squares[1] };
+        if square == 0.0 {
+            return (0.0, 0.0);
+        }
+        let expected = f64::from(size) * f64::from(size) * count as f64;
+        let factor = root_to_power_of_two(square / expected);
+        let (inverse, mut starts) = (1.0 / factor, [0f32; LANES / 2]);
+        for (block, &paired) in blocks.iter().enumerate() {
+            let x = x.add(block * step);
+            for lane in 0..LANES {
+                *x.add(lane) *= inverse;
+            }
+            for lane in 0..LANES / 2 {
+                let product = *x.add(lane) * *x.add(lane + LANES / 2);
+                starts[lane] -= if paired { SIGNS[lane] * product } else { 0.0 };
+            }
+        }
+        (starts.iter().sum(), factor)
     }
 }
 
@@ -420,23 +498,38 @@ mod tests {
     fn powers_of_two_are_close_and_finite() {
         for (mean_square, power) in [(1.0, 1.0), (4.0, 2.0), (0.25, 0.5), (15.9, 2.0), (16.0, 4.0)]
         {
-            assert_eq!(power_of_two(mean_square), power, "{mean_square}");
+            assert_eq!(root_to_power_of_two(mean_square), power, "{mean_square}");
         }
-        let ends = [0.0, f32::MIN_POSITIVE, f32::MAX, f32::INFINITY].map(power_of_two);
-        assert_eq!(ends, [2f32.powi(-50), 2f32.powi(-50), 2f32.powi(50), 2f32.powi(50)]);
-        assert_eq!(power_of_two(f32::NAN), 1.0);
+        let ends = [0.0, f64::MIN_POSITIVE, f64::MAX, f64::INFINITY].map(root_to_power_of_two);
+        assert_eq!(ends, [2f32.powi(-120), 2f32.powi(-120), 2f32.powi(120), 2f32.powi(120)]);
+        assert_eq!(root_to_power_of_two(f64::NAN), 1.0);
     }
 
     #[test]
     fn channels_of_another_size_have_no_partner() {
-        let mut squares = vec![1.0; 40];
-        let lanes = [16, 8, 16];
-        assert_eq!(blocks_of_one_size(&lanes, &squares), [true, false, true]);
-        for wrong in [65.0, 1.0 / 65.0, 0.0, f64::NAN] {
-            squares[39] = wrong;
-            assert_eq!(blocks_of_one_size(&lanes, &squares), [true, false, false], "{wrong}");
+        let cpu = Cpu::new(1).unwrap();
+        let (lanes, all) = ([16, 8, 16], [true; 40]);
+        let blocks = |weight: &(dyn Fn(usize, usize) -> f64 + Sync), present: &[bool]| {
+            even_blocks(&cpu, &lanes, present, 50, |output, squares| {
+                (0..40).for_each(|lane| squares[lane] = weight(output, lane));
+            })
+        };
+        assert_eq!(blocks(&|_, _| 1e-30, &all), [true, false, true]);
+        // Whole outputs may have any size.
+        assert_eq!(blocks(&|output, _| 10f64.powi(output as i32), &all), [true, false, true]);
+        for wrong in [70.0, 1.0 / 70.0, 0.0, f64::NAN] {
+            let weight = |_, lane| if lane == 39 { wrong } else { 1.0 };
+            assert!(!blocks(&weight, &all)[2], "{wrong}");
         }
-        assert!(blocks_of_one_size(&[], &[]).is_empty());
+        // A single output that reads the first blocks only.
+        let weight = |output, lane| if output == 7 && lane > 23 { 0.0 } else { 1.0 };
+        assert_eq!(blocks(&weight, &all), [true, false, false]);
+        let mut present = all;
+        present[39] = false;
+        let weight = |_, lane| if lane == 39 { 0.0 } else { 1.0 };
+        assert_eq!(blocks(&weight, &present), [true, false, true]);
+        assert!(even_blocks(&cpu, &[], &[], 3, |_, _| {}).is_empty());
+        assert_eq!(even_blocks(&cpu, &[16], &[true; 16], 0, |_, _| {}), [true]);
     }
 
     /// Rows of the expected size are left alone; others, and how they are brought to it, are told.
@@ -446,15 +539,15 @@ mod tests {
         let (rows, blocks, step) = (7, [true, false, true], 7 * LANES);
         let value = |i: usize| ((i * 37 % 101) as f32 - 50.0) / 29.0;
         let before: Vec<f32> = (0..blocks.len() * step)
-            .map(|i| value(i) * [1.0, 1e6, 1e-6, 0.0, 2.0, 0.5, 1.0][i / LANES % rows])
+            .map(|i| value(i) * [1.0, 1e30, 1e-30, 0.0, 2.0, 0.5, 1.0][i / LANES % rows])
             .collect();
         let mut x = before.clone();
         let (mut starts, mut factors) = ([0f32; 7], [0f32; 7]);
         let inputs = Inputs { x: x.as_mut_ptr(), step, rows, blocks: &blocks, size: 1.0 };
         // SAFETY: the rows' blocks, starts and factors are as many as the inputs say.
         unsafe { super::rows(&cpu, &inputs, starts.as_mut_ptr(), factors.as_mut_ptr()) };
-        assert_eq!([0, 4, 5, 6].map(|row| factors[row]), [1.0; 4]);
-        assert!(factors[1] > 1e5 && factors[2] < 1e-5, "{factors:?}");
+        assert_eq!([0, 3, 4, 5, 6].map(|row| factors[row]), [1.0, 0.0, 1.0, 1.0, 1.0]);
+        assert!(factors[1] > 1e29 && factors[2] < 1e-29, "{factors:?}");
         for row in 0..rows {
             let lane = |block: usize, lane: usize| f64::from(x[block * step + row * LANES + lane]);
             let mut start = 0.0;

@@ -141,9 +141,7 @@ impl Balance {
         }
         balance
     }
-}
 
-impl Balance {
     /// The inputs' size, once balanced, if they had been of size 1.
     pub fn input_size(&self) -> f32 {
         let squares: f32 = self.inputs.iter().map(|scale| scale * scale).sum();

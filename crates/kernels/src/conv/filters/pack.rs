@@ -66,7 +66,8 @@ impl Filters {
         }
         if microkernels.paired && !matches!(self.packing, Packing::Direct) {
             let (lanes, groups, sizes) = (&*self.lanes, &*self.groups, self.sizes());
-            let packed = paired::Packed { lanes, squares: &self.squares(rows), groups, sizes };
+            let packed =
+                paired::Packed { lanes, blocks: self.even_blocks(cpu, rows), groups, sizes };
             self.paired = paired::Weights::balance(cpu, &mut data, packed);
         }
         self.data = data;
@@ -267,24 +268,47 @@ impl Filters {
         }
     }
 
-    /// The sum of each source channel's squared weights; what is mixed has been brought to one size.
-    fn squares(&self, rows: &[Rows]) -> Vec<f64> {
-        let Packing::Minimal(minimal) = &self.packing else { return vec![1.0; self.sources()] };
+    /// In which blocks of the source channels are paired. What Strassen's product mixes has been
+    /// brought to one size.
+    fn even_blocks(&self, cpu: &Cpu, rows: &[Rows]) -> Vec<bool> {
         let (taps, sources) = (self.kernel.0 * self.kernel.1, self.source.count());
-        let mut squares = vec![0.0; sources];
-        for Rows { weights, scale } in rows {
-            let (each, outer) = match self.direction {
-                Direction::Forward => (taps, sources * taps),
-                Direction::Backward => (weights.len() / sources, weights.len()),
-            };
-            for (row, weights) in weights.chunks_exact(outer).enumerate() {
-                let scale = scale.get(row).copied().unwrap_or(1.0) as f32;
-                for (square, weights) in squares.iter_mut().zip(weights.chunks_exact(each)) {
-                    let sum: f32 = weights.iter().map(|weight| (weight * scale).powi(2)).sum();
-                    *square += f64::from(sum);
-                }
+        let targets: usize = self.targets.iter().map(Channels::count).sum();
+        if targets * sources == 0 {
+            return vec![false; self.lanes.len()];
+        }
+        let backward = self.direction == Direction::Backward;
+        let balanced = !matches!(self.packing, Packing::Minimal(_));
+        let (places, lanes): (_, Vec<usize>) = (self.places(), self.source.lanes().collect());
+        let count = self.lanes.iter().map(|&lanes| usize::from(lanes)).sum::<usize>();
+        let folds = self.packing.folds();
+        let mut present = vec![false; count / folds];
+        places.iter().for_each(|&place| present[place] = true);
+        let squares = |target: usize, squares: &mut [f64]| {
+            squares.fill(0.0);
+            let (rows, of_piece) = piece(rows, target..target + 1, taps * sources);
+            for (source, &place) in places.iter().enumerate() {
+                let pair = match backward {
+                    true => source * targets + target,
+                    false => of_piece.start * sources + source,
+                };
+                let weights = &rows.weights[pair * taps..][..taps];
+                let scale = if balanced { self.balance.inputs[lanes[source]] } else { 1.0 };
+                let sum: f64 = weights.iter().map(|&weight| f64::from(weight).powi(2)).sum();
+                squares[place] += sum / f64::from(scale).powi(2);
+            }
+        };
+        let blocks = &self.lanes[..self.lanes.len() / folds];
+        paired::even_blocks(cpu, blocks, &present, targets, squares).repeat(folds)
+    }
+
+    /// In which lane of what is multiplied each source channel is, lanes that are never used left out.
+    fn places(&self) -> Vec<usize> {
+        match self.packing.parts() {
+            1 => (0..self.source.count()).collect(),
+            parts => {
+                let place = |lane: usize| lane / LANES / parts * LANES + lane % LANES;
+                self.source.lanes().map(place).collect()
             }
         }
-        squares.repeat(minimal.folds())
     }
 }
