@@ -234,7 +234,7 @@ impl Filters {
 
     /// Bytes of the packed weights.
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.data) + self.paired.bytes()
+        size_of_val(&*self.data)
     }
 
     /// The phases, in the order of their streams.

@@ -93,11 +93,6 @@ impl Weights {
         &self.outputs[(group.start * self.sizes.len() + matrix * group.len()) * 2 * LANES..]
     }
 
-    /// Bytes of what is kept beside the weights.
-    pub fn bytes(&self) -> usize {
-        size_of_val(&*self.outputs)
-    }
-
     /// In which blocks of inputs channels are paired.
     pub fn blocks(&self) -> &[bool] {
         &self.blocks
