@@ -5,7 +5,7 @@ mod common;
 use common::{Place, Placed, channels, check, check_batch, cpus, place, sum, to_lanes};
 use inception_kernels::conv::{self, Algorithm, Epilogue, Filters, Geometry};
 use inception_kernels::reference::{self, Tensor};
-use inception_kernels::{Border, Channels};
+use inception_kernels::{Border, Channels, Cpu};
 use proptest::prelude::*;
 
 /// Largest error, as a share of the largest result, of an algorithm that amplifies rounding errors
@@ -462,14 +462,8 @@ fn the_error_budget_holds() {
             let input = Placed::new(&x, &inputs, Place { border, ..common::PLAIN });
             for [cpu, _] in cpus() {
                 for algorithm in Algorithm::candidates(&geometry) {
-                    let targets = [Channels::new(64)];
-                    let mut filters =
-                        Filters::with_algorithm(&targets, &inputs, &geometry, algorithm).unwrap();
-                    filters.pack(&cpu, &floats(&w));
-                    let mut out = Placed::unwritten(y.shape, &targets[0], common::PLAIN);
-                    let views = &mut [out.view_mut()];
-                    conv::forward(&cpu, input.view(), &filters, &geometry, Epilogue::Store, views);
-                    let error = relative_error(&out.checked(), &y);
+                    let found = computed(&cpu, &input, &w, &geometry, algorithm, y.shape);
+                    let error = relative_error(&found, &y);
                     assert!(error < 3e-5, "{kernel:?} {algorithm}, {name}: {error:e}");
                 }
             }
@@ -504,14 +498,7 @@ fn outputs_of_small_channels_keep_their_digits() {
             let input = Placed::new(&x, &inputs, Place { border, ..common::PLAIN });
             for [cpu, _] in cpus() {
                 for algorithm in Algorithm::candidates(&geometry) {
-                    let targets = [Channels::new(24)];
-                    let mut filters =
-                        Filters::with_algorithm(&targets, &inputs, &geometry, algorithm).unwrap();
-                    filters.pack(&cpu, &floats(&w));
-                    let mut out = Placed::unwritten(y.shape, &targets[0], common::PLAIN);
-                    let views = &mut [out.view_mut()];
-                    conv::forward(&cpu, input.view(), &filters, &geometry, Epilogue::Store, views);
-                    let found = out.checked();
+                    let found = computed(&cpu, &input, &w, &geometry, algorithm, y.shape);
                     for channel in [0, 7, 8, 23] {
                         let of_channel = |y: &Tensor| {
                             let pixels = output.0 * output.1;
@@ -536,6 +523,23 @@ fn outputs_of_small_channels_keep_their_digits() {
             }
         }
     }
+}
+
+/// The convolution of `x`, whose channels are in one run, by an algorithm that applies.
+fn computed(
+    cpu: &Cpu,
+    x: &Placed,
+    w: &Tensor,
+    geometry: &Geometry,
+    algorithm: Algorithm,
+    shape: [usize; 4],
+) -> Tensor {
+    let (inputs, targets) = (Channels::new(w.shape[1]), [Channels::new(w.shape[0])]);
+    let mut filters = Filters::with_algorithm(&targets, &inputs, geometry, algorithm).unwrap();
+    filters.pack(cpu, &floats(w));
+    let mut y = Placed::unwritten(shape, &targets[0], common::PLAIN);
+    conv::forward(cpu, x.view(), &filters, geometry, Epilogue::Store, &mut [y.view_mut()]);
+    y.checked()
 }
 
 /// ‖a − b‖ / ‖b‖.
