@@ -65,6 +65,10 @@ pub(super) struct Inputs<'a> {
 const LEAST: f32 = 1.0 / 8.0;
 const MOST: f32 = 8.0;
 
+/// Sums of squares that have all their digits, and after whose root the row's products have them too.
+const SMALLEST: f32 = 1e-20;
+const LARGEST: f32 = 1e20;
+
 /// Of each lane's product with its partner.
 static SIGNS: [f32; LANES / 2] = [1.0, -1.0, 1.0, -1.0, 1.0, 0.0, 0.0, 0.0];
 
@@ -117,13 +121,39 @@ kernel! {
                 let (mut p, q) = (V::Half::sums(p), V::Half::sums(q));
                 let mut factor = [1.0; AT_ONCE];
                 for i in 0..AT_ONCE.min(rows - first) {
-                    if !(q[i] >= least && q[i] <= most) {
+                    if q[i] >= least && q[i] <= most {
+                        continue;
+                    }
+                    if q[i] >= SMALLEST && q[i] <= LARGEST {
+                        factor[i] = root_to_power_of_two(f64::from(q[i] / expected));
+                        let inverse = 1.0 / factor[i];
+                        scale::<V>(at[i], step, blocks.len(), inverse);
+                        p[i] *= inverse * inverse;
+                    } else {
                         (p[i], factor[i]) = bring_to_size(at[i], step, blocks, size);
                     }
                 }
                 let count = AT_ONCE.min(rows - first);
                 p.as_ptr().copy_to_nonoverlapping(starts.add(first), count);
                 factor.as_ptr().copy_to_nonoverlapping(factors.add(first), count);
+            }
+        }
+    }
+}
+
+/// Multiplies a row's blocks, `step` apart.
+///
+/// # Safety
+/// They are readable and writable.
+#[inline(always)]
+unsafe fn scale<V: Vector>(x: *mut f32, step: usize, blocks: usize, factor: f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let factor = V::splat(factor);
+        for block in 0..blocks {
+            for lane in (0..LANES).step_by(V::LANES) {
+                let x = x.add(block * step + lane);
+                V::load(x).mul(factor).store(x);
             }
         }
     }
@@ -320,17 +350,20 @@ mod tests {
     #[test]
     fn rows_are_brought_to_one_size() {
         let cpu = Cpu::new(1).unwrap();
-        let (rows, blocks, step) = (7, [true, false, true], 7 * LANES);
+        let (rows, blocks, step) = (9, [true, false, true], 9 * LANES);
         let value = |i: usize| ((i * 37 % 101) as f32 - 50.0) / 29.0;
         let before: Vec<f32> = (0..blocks.len() * step)
-            .map(|i| value(i) * [1.0, 1e30, 1e-30, 0.0, 2.0, 0.5, 1.0][i / LANES % rows])
+            .map(|i| {
+                value(i) * [1.0, 1e30, 1e-30, 0.0, 2.0, 0.5, 300.0, 1e-4, 1.0][i / LANES % rows]
+            })
             .collect();
         let mut x = before.clone();
-        let (mut starts, mut factors) = ([0f32; 7], [0f32; 7]);
+        let (mut starts, mut factors) = ([0f32; 9], [0f32; 9]);
         let inputs = Inputs { x: x.as_mut_ptr(), step, rows, blocks: &blocks, size: 1.0 };
         // SAFETY: the rows' blocks, starts and factors are as many as the inputs say.
         unsafe { super::rows(&cpu, &inputs, starts.as_mut_ptr(), factors.as_mut_ptr()) };
-        assert_eq!([0, 3, 4, 5, 6].map(|row| factors[row]), [1.0, 0.0, 1.0, 1.0, 1.0]);
+        assert_eq!([0, 3, 4, 5, 8].map(|row| factors[row]), [1.0, 0.0, 1.0, 1.0, 1.0]);
+        assert!(factors[6] > 99.0 && factors[7] < 3e-4, "{factors:?}");
         assert!(factors[1] > 1e29 && factors[2] < 1e-29, "{factors:?}");
         for row in 0..rows {
             let lane = |block: usize, lane: usize| f64::from(x[block * step + row * LANES + lane]);
