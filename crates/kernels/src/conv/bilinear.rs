@@ -200,9 +200,9 @@ impl<S: Scheme> Convolution<'_, S> {
         tiles: Range<usize>,
     ) {
         let Self { scheme, filters, .. } = self;
-        // Panels have all of a group's blocks, or one of them.
         let paired = self.microkernels.paired;
-        let (blocks, panels) = if paired { (1, group.len()) } else { (group.len(), 1) };
+        let single = self.microkernels.single();
+        let (blocks, panels) = if single { (1, group.len()) } else { (group.len(), 1) };
         let kernels = self.microkernels.multiply[blocks - 1];
         let rows = Split::at_most(tiles.len(), max_rows(self.microkernels.multiply, blocks));
         let (all_rows, parts) = (rows.parts_from(0), rows.parts * panels);

@@ -15,7 +15,7 @@ use std::ops::Range;
 /// forward has one) and group of output blocks one stream of
 /// `[input block][row][column][lane][output]`. Spare lanes of the input have no weights in it,
 /// those of the output have zeros. For bilinear algorithms a group's stream is
-/// `[matrix][input block][lane][output]`, transformed; with paired channels
+/// `[matrix][input block][lane][output]`, transformed; where panels have a single output block
 /// `[matrix][output block][input block][lane][output]`.
 ///
 /// How many blocks form a group depends on the instruction set, thus a `Filters` works with a

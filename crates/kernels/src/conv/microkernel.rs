@@ -391,6 +391,17 @@ impl Microkernels {
             _ => &const { portable::MICROKERNELS },
         }
     }
+
+    /// Whether panels have a single output block.
+    pub fn single(&self) -> bool {
+        max_blocks(self.multiply) == 1
+    }
+
+    /// The most output blocks that share a bilinear algorithm's inputs while those are in the
+    /// first-level cache: a panel's, or those of several panels.
+    pub fn most_together(&self) -> usize {
+        if self.single() { 4 } else { max_blocks(self.multiply) }
+    }
 }
 
 /// The most output blocks of a tile that one of the tables is for.

@@ -36,9 +36,6 @@ pub(super) const PAIRS: usize = 5;
 /// Lanes without a partner, that the multipliers take meanwhile; the last lane is one more.
 pub(super) const SINGLE: [usize; PAIRS] = [5, 6, 7, 13, 14];
 
-/// Blocks of outputs that a row's inputs are multiplied with while they are in the first-level cache.
-pub(super) const GROUP: usize = 4;
-
 /// A power of two close to the root of a mean square, far from the ends of the numbers' range; 1 for
 /// what is no number.
 #[inline(always)]

@@ -50,8 +50,7 @@ impl Filters {
         let microkernels = self.microkernels(cpu);
         self.groups = self.group(match self.packing {
             Packing::Direct => max_blocks(microkernels.convolve),
-            _ if microkernels.paired => paired::GROUP,
-            _ => max_blocks(microkernels.multiply),
+            _ => microkernels.most_together(),
         });
         let mut data = std::mem::take(&mut self.data);
         let shared = Shared::new(&mut data);
@@ -195,7 +194,7 @@ impl Filters {
 
     /// Where in a group's stream sixteen outputs' weights lie, for bilinear algorithms.
     fn place(&self, cpu: &Cpu, blocks: usize, matrix: usize, source: usize, block: usize) -> usize {
-        let (source, block) = match self.microkernels(cpu).paired {
+        let (source, block) = match self.microkernels(cpu).single() {
             true => (source, block * self.sources()),
             false => (source * blocks, block),
         };
