@@ -115,25 +115,32 @@ impl Layer {
     /// The algorithms to choose from, direct convolution first. A plan may name others that its
     /// geometry has.
     pub fn candidates(&self) -> Vec<Algorithm> {
-        match self.first {
-            true => vec![Algorithm::Direct],
-            false => {
-                let mut all = Algorithm::candidates(&self.geometry);
-                // Direct convolution does the same without copying.
-                all.retain(|&algorithm| {
-                    (self.paired && self.grid != (1, 1)) || algorithm != PRODUCT
-                });
-                all
-            }
+        let mut all = Algorithm::candidates(&self.geometry);
+        if self.first {
+            all.retain(|algorithm| matches!(algorithm, Algorithm::Direct | Algorithm::Product));
         }
+        // Without pairs direct convolution does the same without copying; for many taps of many channels
+        // others do less.
+        let pays =
+            self.paired && self.grid != (1, 1) && (self.first || self.geometry.kernel == (1, 1));
+        all.retain(|&algorithm| pays || algorithm != Algorithm::Product);
+        all
     }
 
     /// Channels and blocks of the inputs, and blocks of the outputs, as an algorithm computes with
-    /// them: what is mixed is made whole.
+    /// them: what is mixed is made whole, and a window's values are blocks.
     fn whole(&self, algorithm: Algorithm) -> (usize, usize, usize) {
         match algorithm {
-            Algorithm::Direct | Algorithm::Minimal { .. } | PRODUCT => {
+            Algorithm::Direct | Algorithm::Minimal { .. } => {
                 (self.inputs, self.input_blocks, self.output_blocks)
+            }
+            Algorithm::Product => {
+                let taps = self.geometry.kernel.0 * self.geometry.kernel.1;
+                let blocks = match self.input_blocks {
+                    1 => (taps * self.inputs).div_ceil(LANES),
+                    blocks => taps * blocks,
+                };
+                (self.inputs, blocks, self.output_blocks)
             }
             Algorithm::Strassen { levels } => {
                 let whole = |blocks: usize| blocks.next_multiple_of(1 << levels);
@@ -172,11 +179,14 @@ impl Layer {
                 each * (products * input_blocks + sums * outputs)
             }
             // What a point takes to add up, move and store.
-            Algorithm::Strassen { .. } => 5.0 * sums * (input_blocks + outputs),
+            Algorithm::Product | Algorithm::Strassen { .. } => {
+                5.0 * sums * (input_blocks + outputs)
+            }
         };
-        let (each, row) = match self.paired && algorithm != Algorithm::Direct {
-            true => (PAIRED, PAIRED_ROW),
-            false => (1.0, 0.0),
+        let (each, row) = match (algorithm, self.paired) {
+            (Algorithm::Direct, _) => (if self.first { FIRST } else { 1.0 }, 0.0),
+            (_, true) => (PAIRED, PAIRED_ROW),
+            (_, false) => (1.0, 0.0),
         };
         let products = each * products * inputs * outputs + row * sums * outputs;
         let arithmetic = pictures * (products + transforms);
@@ -185,9 +195,6 @@ impl Layer {
     }
 }
 
-/// A product of matrices that are not cut.
-const PRODUCT: Algorithm = Algorithm::Strassen { levels: 0 };
-
 /// Multiply–adds of a vector, of all threads together, in the time in which one vector of weights
 /// comes from memory.
 const STREAM: f64 = 12.0;
@@ -195,6 +202,10 @@ const STREAM: f64 = 12.0;
 /// The time of a multiply–add among paired channels, and of what a sum of them takes beside.
 const PAIRED: f64 = 0.75;
 const PAIRED_ROW: f64 = 30.0;
+
+/// The time of a direct multiply–add where a network's input is read, whose few channels leave little
+/// to do for each value of a window.
+const FIRST: f64 = 1.3;
 
 /// The part of the lesser of arithmetic and streaming that the greater does not hide.
 const OVERLAP: f64 = 0.4;

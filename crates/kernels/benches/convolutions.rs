@@ -19,6 +19,8 @@ type Layer = (usize, usize, (usize, usize), usize, (usize, usize), usize);
 
 const LAYERS: &[Layer] = &[
     (3, 32, (3, 3), 2, (0, 0), 299),
+    // GoogLeNet's first.
+    (3, 64, (7, 7), 2, (3, 3), 224),
     (32, 32, (3, 3), 1, (0, 0), 149),
     (32, 64, (3, 3), 1, (1, 1), 147),
     (64, 80, (1, 1), 1, (0, 0), 73),

@@ -7,10 +7,11 @@
 //! whatever the tile, the batch or the number of threads; therefore none of them changes a bit.
 //!
 //! [`Filters`] decide how weights are packed and with it by which [`Algorithm`] [`forward`]
-//! computes: directly, or with fewer multiplications by `minimal` filtering or, 1×1 filters, by
-//! `strassen`'s product.
+//! computes: directly, as a product of matrices, or with fewer multiplications by `minimal` filtering
+//! or, 1×1 filters, by `strassen`'s product.
 
 mod backward_filters;
+mod balance;
 mod bilinear;
 mod filters;
 mod microkernel;
@@ -21,6 +22,7 @@ mod product;
 mod split;
 mod strassen;
 mod target;
+mod windows;
 
 pub use crate::epilogue::Epilogue;
 pub use backward_filters::{Scratch, backward_filters};
@@ -37,6 +39,7 @@ use std::str::FromStr;
 use strassen::{Pixels, Strassen};
 use target::Targets;
 use thiserror::Error;
+use windows::Windows;
 
 /// Where a convolution's filters are applied. The output's size is the output view's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,10 +105,11 @@ pub enum Algorithm {
         /// Outputs of a tile, across.
         columns: usize,
     },
-    /// Strassen's product of matrices, for 1×1 filters at stride 1 without padding. Not cut at all it is
-    /// a plain one, of pixels that are copied first.
+    /// A product of matrices, of windows that are copied first.
+    Product,
+    /// Strassen's product of matrices, for 1×1 filters at stride 1 without padding.
     Strassen {
-        /// How often the matrices are cut in two: 0, 1 or 2.
+        /// How often the matrices are cut in two: 1 or 2.
         levels: u32,
     },
 }
@@ -121,7 +125,7 @@ impl Algorithm {
     /// `None` where it does not apply to the geometry.
     pub fn amplification(&self, geometry: &Geometry) -> Option<f64> {
         Some(match self.packing(geometry)? {
-            Packing::Direct => 1.0,
+            Packing::Direct | Packing::Product => 1.0,
             Packing::Minimal(minimal) => minimal.amplification(),
             Packing::Strassen(strassen) => strassen.amplification(),
         })
@@ -132,7 +136,7 @@ impl Algorithm {
     pub fn work(&self, geometry: &Geometry, (height, width): (usize, usize)) -> Option<Work> {
         let taps = geometry.kernel.0 * geometry.kernel.1;
         Some(match self.packing(geometry)? {
-            Packing::Direct => Work {
+            Packing::Direct | Packing::Product => Work {
                 products: (height * width * taps) as f64,
                 sums: (height * width) as f64,
                 weights: taps as f64,
@@ -164,6 +168,7 @@ impl Algorithm {
             Algorithm::Minimal { rows, columns } => {
                 Minimal::new((rows, columns), geometry).map(Packing::Minimal)
             }
+            Algorithm::Product => Some(Packing::Product),
             Algorithm::Strassen { levels } => {
                 let applies = (kernel, stride, padding) == ((1, 1), (1, 1), (0, 0));
                 applies.then(|| Strassen::new(levels))?.map(Packing::Strassen)
@@ -180,12 +185,13 @@ impl Algorithm {
             (along(kernel.0), along(kernel.1))
         });
         let minimal = tiles.map(|(rows, columns)| Algorithm::Minimal { rows, columns });
-        let strassen = [0, 1, 2].map(|levels| Algorithm::Strassen { levels });
+        let strassen = [1, 2].map(|levels| Algorithm::Strassen { levels });
         let fits = |algorithm: &Algorithm| {
             let growth = algorithm.amplification(geometry);
             growth.is_some_and(|growth| growth <= Self::ERROR_BUDGET)
         };
-        let fast = minimal.into_iter().chain(strassen).filter(fits);
+        let products = [Algorithm::Product].into_iter().chain(strassen);
+        let fast = minimal.into_iter().chain(products).filter(fits);
         [Algorithm::Direct].into_iter().chain(fast).collect()
     }
 }
@@ -207,7 +213,7 @@ impl fmt::Display for Algorithm {
         match *self {
             Algorithm::Direct => f.write_str("direct"),
             Algorithm::Minimal { rows, columns } => write!(f, "F({rows}×{columns})"),
-            Algorithm::Strassen { levels: 0 } => f.write_str("product"),
+            Algorithm::Product => f.write_str("product"),
             Algorithm::Strassen { levels: 1 } => f.write_str("Strassen"),
             Algorithm::Strassen { levels: 2 } => f.write_str("Strassen²"),
             Algorithm::Strassen { levels } => write!(f, "Strassen{levels}"),
@@ -222,7 +228,7 @@ impl FromStr for Algorithm {
     fn from_str(text: &str) -> Result<Self, AlgorithmError> {
         match text {
             "direct" => return Ok(Algorithm::Direct),
-            "product" => return Ok(Algorithm::Strassen { levels: 0 }),
+            "product" => return Ok(Algorithm::Product),
             "Strassen" => return Ok(Algorithm::Strassen { levels: 1 }),
             "Strassen²" | "Strassen2" => return Ok(Algorithm::Strassen { levels: 2 }),
             _ => {}
@@ -276,6 +282,14 @@ pub fn forward(
             let (filters, targets) = ((filters, weights), Targets::new(y));
             // SAFETY: filters, sizes and borders have been checked.
             return unsafe { bilinear::compute(cpu, &tiles, filters, &targets, true) };
+        }
+        Packing::Product => {
+            let ends = (epilogue.into(), filters.balance());
+            let source = (x, filters.source());
+            let windows = Windows::new(cpu, source, *geometry, ends, (height, width));
+            let (filters, targets) = ((filters, weights), Targets::new(y));
+            // SAFETY: filters, sizes and borders have been checked.
+            return unsafe { bilinear::compute(cpu, &windows, filters, &targets, true) };
         }
         &Packing::Strassen(strassen) => {
             let (output, blocks) = ((height, width), filters.target_blocks());

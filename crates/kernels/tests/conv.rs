@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Place, Placed, channels, check, cpus, place, sum, to_lanes};
-use inception_kernels::conv::{self, Epilogue, Filters, Geometry, Scratch};
+use inception_kernels::conv::{self, Algorithm, Epilogue, Filters, Geometry, Scratch};
 use inception_kernels::reference::{self, Tensor, numerical_gradient};
 use inception_kernels::{Border, Channels};
 use proptest::prelude::*;
@@ -48,8 +48,10 @@ impl Case {
         Place { border: self.y.border.union(border), ..self.y }
     }
 
-    fn forward_filters(&self) -> Filters {
-        Filters::forward(self.outputs, &self.inputs, self.geometry.kernel)
+    fn forward_filters(&self, algorithm: Algorithm) -> Filters {
+        let targets = [Channels::new(self.outputs)];
+        Filters::with_algorithm(&targets, &self.inputs, &self.geometry, algorithm)
+            .expect("it applies to all")
     }
 
     fn backward_filters(&self) -> Filters {
@@ -70,7 +72,9 @@ fn axis() -> impl Strategy<Value = (usize, usize, usize, usize, usize)> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    (axis(), axis(), 1..=3usize, channels(), 1..=70usize, place(), place()).prop_map(
+    // A single run of few channels has a form of its own.
+    let channels = prop_oneof![channels(), (1..=20usize).prop_map(Channels::new)];
+    (axis(), axis(), 1..=3usize, channels, 1..=70usize, place(), place()).prop_map(
         |(rows, columns, pictures, inputs, outputs, x, y)| Case {
             geometry: Geometry {
                 kernel: (rows.0, columns.0),
@@ -96,7 +100,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn forward(case in case(), bias in any::<bool>(), relu in any::<bool>()) {
+    fn forward(
+        case in case(),
+        algorithm in prop_oneof![Just(Algorithm::Direct), Just(Algorithm::Product)],
+        bias in any::<bool>(),
+        relu in any::<bool>(),
+    ) {
         let x = Tensor::random(case.x_shape(), 1);
         let w = Tensor::random(case.w_shape(), 2);
         let b = Tensor::random([1, case.outputs, 1, 1], 3);
@@ -115,7 +124,7 @@ proptest! {
         let epilogue =
             if bias { Epilogue::Bias { bias: &b, floor: &floor } } else { Epilogue::Store };
         check(&y, TOLERANCE, &outputs, case.y, None, |cpu, y| {
-            let mut filters = case.forward_filters();
+            let mut filters = case.forward_filters(algorithm);
             filters.pack(cpu, &floats(&w));
             conv::forward(cpu, input.view(), &filters, &case.geometry, epilogue, std::slice::from_mut(y));
         });
@@ -160,7 +169,7 @@ proptest! {
         let w = floats(&Tensor::random(case.w_shape(), 3));
         let outputs = Channels::new(case.outputs);
         for [_, cpu] in cpus() {
-            let mut filters = (case.forward_filters(), case.backward_filters());
+            let mut filters = (case.forward_filters(Algorithm::Direct), case.backward_filters());
             filters.0.pack(&cpu, &w);
             filters.1.pack(&cpu, &w);
             let run = |pictures: std::ops::Range<usize>| {
@@ -263,7 +272,7 @@ fn packing_again_replaces_the_weights() {
     let y = reference::conv::forward(&x, &w, &case.geometry, case.output);
     let x = Placed::new(&x, &case.inputs, case.x_place());
     check(&y, TOLERANCE, &outputs, case.y, None, |cpu, y| {
-        let mut filters = case.forward_filters();
+        let mut filters = case.forward_filters(Algorithm::Direct);
         filters.pack(cpu, &floats(&Tensor::random(case.w_shape(), 9)));
         filters.pack(cpu, &floats(&w));
         conv::forward(
@@ -285,7 +294,7 @@ fn nan_is_not_hidden_by_relu() {
     let input = Placed::new(&x, &case.inputs, case.x_place());
     let bias = [0.0; 16];
     check(&y, 0.0, &Channels::new(16), case.y, None, |cpu, y| {
-        let mut filters = case.forward_filters();
+        let mut filters = case.forward_filters(Algorithm::Direct);
         filters.pack(cpu, &[1.0; 16]);
         let floor = vec![inception_kernels::RELU; bias.len()];
         let epilogue = Epilogue::Bias { bias: &bias, floor: &floor };
@@ -307,7 +316,7 @@ fn a_missing_border_is_noticed() {
     let x = Placed::new(&Tensor::zeros(case.x_shape()), &case.inputs, common::PLAIN);
     let mut y = Placed::unwritten(case.y_shape(), &Channels::new(1), common::PLAIN);
     let [cpu, _] = &cpus()[0];
-    let mut filters = case.forward_filters();
+    let mut filters = case.forward_filters(Algorithm::Direct);
     filters.pack(cpu, &[0.0; 9]);
     let epilogue = Epilogue::Store;
     conv::forward(cpu, x.view(), &filters, &case.geometry, epilogue, &mut [y.view_mut()]);
@@ -319,7 +328,7 @@ fn unpacked_filters_are_noticed() {
     let case = plain((1, 1), (1, 1), 1, (0, 0), (4, 4));
     let x = Placed::new(&Tensor::zeros(case.x_shape()), &case.inputs, common::PLAIN);
     let mut y = Placed::unwritten(case.y_shape(), &Channels::new(1), common::PLAIN);
-    let filters = case.forward_filters();
+    let filters = case.forward_filters(Algorithm::Direct);
     let epilogue = Epilogue::Store;
     let [cpu, _] = &cpus()[0];
     conv::forward(cpu, x.view(), &filters, &case.geometry, epilogue, &mut [y.view_mut()]);

@@ -117,9 +117,9 @@ fn strided_case() -> impl Strategy<Value = Case> {
 }
 
 /// 1×1 filters, several targets' worth of outputs.
-fn product_case() -> impl Strategy<Value = Case> {
+fn strassen_case() -> impl Strategy<Value = Case> {
     let shape = (1..=3usize, channels(), 1..=210usize, (1..=12usize, 1..=12usize));
-    (0..=2u32, shape, place(), place()).prop_map(|(levels, shape, x, y)| {
+    (1..=2u32, shape, place(), place()).prop_map(|(levels, shape, x, y)| {
         let (pictures, inputs, outputs, output) = shape;
         let geometry = Geometry { kernel: (1, 1), stride: (1, 1), padding: (0, 0) };
         let algorithm = Algorithm::Strassen { levels };
@@ -136,7 +136,7 @@ proptest! {
 
     #[test]
     fn forward(
-        case in prop_oneof![case(), strided_case(), product_case()],
+        case in prop_oneof![case(), strided_case(), strassen_case()],
         bias in any::<bool>(),
         relu in any::<bool>(),
     ) {
@@ -267,8 +267,9 @@ fn targets_have_borders_of_their_own() {
 #[test]
 fn batches_do_not_matter() {
     type Row = ((usize, usize), usize, (usize, usize), usize);
-    let rows: [Row; 7] = [
+    let rows: [Row; 8] = [
         ((7, 7), 2, (4, 4), 35),
+        ((3, 3), 2, (0, 0), 35),
         ((1, 1), 1, (0, 2), 17),
         ((3, 3), 1, (6, 6), 35),
         ((3, 3), 2, (6, 6), 35),
@@ -284,6 +285,7 @@ fn batches_do_not_matter() {
         let x = Tensor::random([5, 60, size, size], 1);
         let w = floats(&Tensor::random([100, 60, kernel.0, kernel.1], 2));
         let algorithm = match tile {
+            (0, 0) => Algorithm::Product,
             (0, levels) => Algorithm::Strassen { levels: levels as u32 },
             (rows, columns) => Algorithm::Minimal { rows, columns },
         };
@@ -317,16 +319,16 @@ fn candidates() {
         candidates.iter().map(Algorithm::to_string).collect::<Vec<_>>().join(" ")
     };
     let tiles = |most: usize| (2..=most).map(|n| format!(" F({n}×{n})")).collect::<String>();
-    let direct_and = |most| format!("direct{}", tiles(most));
+    let direct_and = |most| format!("direct{} product", tiles(most));
     assert_eq!(names(geometry((3, 3), 1)), direct_and(7));
     let along_rows: String = (2..=9).map(|n| format!(" F(1×{n})")).collect();
-    assert_eq!(names(geometry((1, 7), 1)), format!("direct{along_rows}"));
+    assert_eq!(names(geometry((1, 7), 1)), format!("direct{along_rows} product"));
     // Larger tiles would exceed the error budget.
     assert_eq!(names(geometry((5, 5), 1)), direct_and(6));
     assert_eq!(names(geometry((7, 7), 1)), direct_and(4));
     assert_eq!(names(geometry((3, 3), 2)), direct_and(8));
     assert_eq!(names(geometry((1, 1), 1)), "direct product Strassen Strassen²");
-    assert_eq!(names(geometry((1, 1), 2)), "direct");
+    assert_eq!(names(geometry((1, 1), 2)), "direct product");
     assert_eq!(names(geometry((5, 5), 2)), direct_and(7));
     assert_eq!(names(geometry((7, 7), 2)), direct_and(7));
 }
@@ -364,10 +366,9 @@ fn spare_lanes_are_not_mixed() {
         width: 3,
         border: Default::default(),
     };
-    for levels in 0..=2 {
+    for algorithm in Algorithm::candidates(&geometry) {
         for [cpu, _] in cpus() {
             let targets = [Channels::new(40)];
-            let algorithm = Algorithm::Strassen { levels };
             let filters = Filters::with_algorithm(&targets, &inputs, &geometry, algorithm);
             let mut filters = filters.expect("a candidate applies");
             filters.pack(&cpu, &floats(&w));
@@ -403,9 +404,10 @@ fn strassens_product_has_no_padding() {
 
 #[test]
 fn algorithms_are_read_back() {
-    let strassen = [0, 1, 2].map(|levels| Algorithm::Strassen { levels });
-    let tiles = [Algorithm::Direct, Algorithm::Minimal { rows: 1, columns: 6 }];
-    for algorithm in tiles.into_iter().chain(strassen) {
+    let strassen = [1, 2].map(|levels| Algorithm::Strassen { levels });
+    let others =
+        [Algorithm::Direct, Algorithm::Minimal { rows: 1, columns: 6 }, Algorithm::Product];
+    for algorithm in others.into_iter().chain(strassen) {
         assert_eq!(algorithm.to_string().parse(), Ok(algorithm));
     }
     assert_eq!("Strassen2".parse(), Ok(Algorithm::Strassen { levels: 2 }));

@@ -404,11 +404,11 @@ const PICTURES: f64 = 16.0;
 /// batch's own statistics amplifies them again.
 const ERROR_BUDGET: f64 = 6.0;
 
-/// Strassen's product is left out: a step packs all weights anew, and that has its price.
+/// Products of matrices are left out: a step packs all weights anew, and that has its price.
 fn cheapest(layer: &Layer) -> Algorithm {
     layer.cheapest(PICTURES, |algorithm| {
         let growth = algorithm.amplification(&layer.geometry);
-        !matches!(algorithm, Algorithm::Strassen { .. })
+        !matches!(algorithm, Algorithm::Product | Algorithm::Strassen { .. })
             && growth.is_some_and(|growth| growth <= ERROR_BUDGET)
     })
 }

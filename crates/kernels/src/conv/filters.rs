@@ -2,11 +2,13 @@
 
 mod pack;
 
+use super::balance::Balance;
 use super::microkernel::Microkernels;
 use super::minimal::Minimal;
 use super::paired;
 use super::phase::{Phase, phases};
-use super::strassen::{Balance, Strassen};
+use super::strassen::Strassen;
+use super::windows;
 use super::{Algorithm, Geometry};
 use crate::{Border, Buffer, Channels, Cpu, Isa, LANES, View};
 use std::ops::Range;
@@ -16,7 +18,8 @@ use std::ops::Range;
 /// `[input block][row][column][lane][output]`. Spare lanes of the input have no weights in it,
 /// those of the output have zeros. For bilinear algorithms a group's stream is
 /// `[matrix][input block][lane][output]`, transformed; where panels have a single output block
-/// `[matrix][output block][input block][lane][output]`.
+/// `[matrix][output block][input block][lane][output]`. For a product of windows their values are what
+/// channels are elsewhere.
 ///
 /// How many blocks form a group depends on the instruction set, thus a `Filters` works with a
 /// [`Cpu`] of the instruction set it was last packed with.
@@ -29,10 +32,12 @@ pub struct Filters {
     /// Channels that are read, and those that are written to each target.
     source: Channels,
     targets: Vec<Channels>,
-    /// Channels of each block that products are summed over: a source block, or several mixed.
+    /// What products are summed over: the source's channels, or a window's values.
+    summed: Channels,
+    /// How many of them there are in each block: of the source, or of several that are mixed.
     lanes: Vec<u8>,
     packing: Packing,
-    /// For Strassen's product.
+    /// For products of pixels or windows.
     balance: Balance,
     /// Whether channels are paired where the instruction set does.
     pairs: bool,
@@ -56,6 +61,8 @@ pub struct Rows<'a> {
 #[derive(Clone, Debug)]
 pub(super) enum Packing {
     Direct,
+    /// Of windows.
+    Product,
     Minimal(Minimal),
     Strassen(Strassen),
 }
@@ -65,6 +72,7 @@ impl Packing {
     fn matrices(&self, kernel: (usize, usize)) -> usize {
         match self {
             Packing::Direct => kernel.0 * kernel.1,
+            Packing::Product => 1,
             Packing::Minimal(minimal) => minimal.matrices(),
             Packing::Strassen(strassen) => strassen.points(),
         }
@@ -73,7 +81,7 @@ impl Packing {
     /// How often the source is read, each time other pixels.
     fn folds(&self) -> usize {
         match self {
-            Packing::Direct | Packing::Strassen(_) => 1,
+            Packing::Direct | Packing::Product | Packing::Strassen(_) => 1,
             Packing::Minimal(minimal) => minimal.folds(),
         }
     }
@@ -81,7 +89,7 @@ impl Packing {
     /// Blocks of the source, and of the targets, that are mixed into one.
     fn parts(&self) -> usize {
         match self {
-            Packing::Direct | Packing::Minimal(_) => 1,
+            Packing::Direct | Packing::Product | Packing::Minimal(_) => 1,
             Packing::Strassen(strassen) => strassen.parts(),
         }
     }
@@ -137,7 +145,7 @@ impl Filters {
         let minimal = match algorithm.packing(geometry)? {
             Packing::Direct => return Some(Self::backward(outputs, inputs, geometry)),
             Packing::Minimal(minimal) => minimal,
-            Packing::Strassen(_) => return None,
+            Packing::Product | Packing::Strassen(_) => return None,
         };
         let Geometry { kernel, stride, padding } = *geometry;
         let turned = stride == (1, 1) && padding.0 < kernel.0 && padding.1 < kernel.1;
@@ -155,10 +163,14 @@ impl Filters {
         packing: Packing,
     ) -> Filters {
         let parts = packing.parts();
+        let summed = match packing {
+            Packing::Product => windows::values(&source, kernel),
+            _ => source.clone(),
+        };
         // A block that is mixed with others is whole: its spare lanes are zeros.
         let lanes: Vec<u8> = match parts {
             1 => {
-                let lanes: Vec<u8> = source.per_block().map(|n| n as u8).collect();
+                let lanes: Vec<u8> = summed.per_block().map(|n| n as u8).collect();
                 lanes.repeat(packing.folds())
             }
             _ => vec![LANES as u8; source.blocks().div_ceil(parts)],
@@ -168,6 +180,7 @@ impl Filters {
             direction,
             kernel,
             stride,
+            summed,
             lanes,
             source,
             targets,
@@ -202,6 +215,7 @@ impl Filters {
                 let (rows, columns) = minimal.tile();
                 Algorithm::Minimal { rows, columns }
             }
+            Packing::Product => Algorithm::Product,
             Packing::Strassen(Strassen { levels }) => Algorithm::Strassen { levels: *levels },
         }
     }
@@ -291,7 +305,12 @@ impl Filters {
         }
     }
 
-    /// Channels of each block that products are summed over.
+    /// Channels that are read.
+    pub(super) fn source(&self) -> &Channels {
+        &self.source
+    }
+
+    /// How many channels or values of a window each block has that products are summed over.
     pub(super) fn lanes(&self) -> &[u8] {
         &self.lanes
     }
@@ -306,7 +325,7 @@ impl Filters {
         &self.packing
     }
 
-    /// What Strassen's product balances its operands with.
+    /// What a product of pixels or windows balances its operands with.
     pub(super) fn balance(&self) -> &Balance {
         &self.balance
     }

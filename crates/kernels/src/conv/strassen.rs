@@ -5,18 +5,15 @@
 //! 64. Halves are taken in turn: the first pixel of a tile is in the first half, the second in the
 //! second, and so are blocks of channels and of outputs. So a tile is two or four pixels that
 //! follow each other, which a product's points mix. A missing pixel or block counts as zeros, and
-//! what would become of it is not written. Not cut at all, a tile is a pixel.
+//! what would become of it is not written.
 //!
-//! Sums of channels of very different size would lose the smaller ones' digits. Networks have such
-//! channels, small weights reading large ones; so weights are first brought to one size by powers
-//! of two, the channels' by the inverse of them: a [`Balance`].
+//! Sums of channels of very different size would lose the smaller ones' digits; so weights are first
+//! brought to one size: see `balance`.
 
 mod kernels;
 mod pixels;
 
 pub(super) use pixels::Pixels;
-
-use crate::{Buffer, LANES};
 
 /// A product's points once cut.
 const POINTS: usize = 7;
@@ -43,14 +40,14 @@ const INPUTS: [f32; POINTS] = [1.6, 1.6, 1.0, 1.0, 1.6, 0.35, 0.35];
 /// The product cut so often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Strassen {
-    /// 0, 1 or 2.
+    /// 1 or 2.
     pub levels: u32,
 }
 
 impl Strassen {
     /// The algorithm for 1×1 filters that cuts so often, if there is one.
     pub fn new(levels: u32) -> Option<Self> {
-        (0..=MOST.ilog2()).contains(&levels).then_some(Self { levels })
+        (1..=MOST.ilog2()).contains(&levels).then_some(Self { levels })
     }
 
     /// Parts along each axis: a tile's pixels, and blocks of channels and of outputs that are mixed.
@@ -100,60 +97,5 @@ impl Strassen {
             WEIGHTS[point / POINTS.pow(level) % POINTS][half]
         };
         (0..self.levels).map(cut).product()
-    }
-}
-
-/// Powers of two that bring the weights of each channel, and of each output, to one size.
-#[derive(Default)]
-pub(super) struct Balance {
-    /// What inputs are multiplied with, a value for each lane; their weights are divided by it.
-    pub inputs: Buffer,
-    /// Channels of each block of the inputs; what its spare lanes hold is not to be mixed.
-    pub channels: Vec<u8>,
-    /// What sums are multiplied with, likewise.
-    pub outputs: Buffer,
-}
-
-impl Balance {
-    /// For `rows`, the weights of each lane of the outputs (`None`: a spare one) and their factor,
-    /// of channels that are in such lanes of the inputs, so many in each block.
-    pub fn new(
-        rows: &[Option<(&[f32], f64)>],
-        lanes: &[usize],
-        channels: impl Iterator<Item = usize>,
-    ) -> Self {
-        let channels: Vec<u8> = channels.map(|count| count as u8).collect();
-        let mut largest = vec![0f32; lanes.len()];
-        let inputs = Buffer::zeroed(channels.len() * LANES);
-        let mut balance = Self { inputs, channels, outputs: Buffer::zeroed(rows.len()) };
-        for (output, row) in balance.outputs.iter_mut().zip(rows) {
-            // A spare lane's sums are no exact zeros; its scale is.
-            let Some((row, factor)) = row else { continue };
-            let most = row.iter().fold(0f32, |most, weight| most.max(weight.abs()));
-            *output = power_of_two(f64::from(most) * factor.abs());
-            let factor = (factor.abs() / f64::from(*output)) as f32;
-            for (largest, weight) in largest.iter_mut().zip(*row) {
-                *largest = largest.max(weight.abs() * factor);
-            }
-        }
-        for (&lane, largest) in lanes.iter().zip(largest) {
-            balance.inputs[lane] = power_of_two(f64::from(largest));
-        }
-        balance
-    }
-
-    /// The inputs' size, once balanced, if they had been of size 1.
-    pub fn input_size(&self) -> f32 {
-        let squares: f32 = self.inputs.iter().map(|scale| scale * scale).sum();
-        let channels: f32 = self.channels.iter().map(|&count| f32::from(count)).sum();
-        if channels > 0.0 { (squares / channels).sqrt() } else { 1.0 }
-    }
-}
-
-/// The nearest to a size, far from the ends of the numbers' range; 1 for none.
-fn power_of_two(size: f64) -> f32 {
-    match size > 0.0 && size.is_finite() {
-        true => size.log2().round().clamp(-40.0, 40.0).exp2() as f32,
-        false => 1.0,
     }
 }

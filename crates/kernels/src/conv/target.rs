@@ -3,7 +3,7 @@
 use super::split::Split;
 use crate::border::zero_border;
 use crate::threads::Shared;
-use crate::{Border, Cpu, Layout, ViewMut};
+use crate::{Border, Cpu, LANES, Layout, ViewMut};
 
 /// A view that tasks write, each its own part.
 pub(super) struct Target<'a> {
@@ -79,5 +79,35 @@ impl<'a> Targets<'a> {
                 unsafe { zero_border(*data, layout, i / blocks, first_block + i % blocks) };
             }
         }
+    }
+}
+
+/// A pixel of the batch.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub picture: usize,
+    pub row: usize,
+    pub column: usize,
+}
+
+/// Where a block's outputs lie.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    start: *mut f32,
+    picture: usize,
+    row: usize,
+}
+
+impl Origin {
+    pub fn of(targets: &Targets, block: usize) -> Self {
+        let (Target { data, layout, .. }, block) = targets.of(block);
+        // SAFETY: an output.
+        let start = unsafe { data.at(layout.offset(0, block, 0, 0)) };
+        Self { start, picture: layout.picture_stride(), row: layout.row_stride() }
+    }
+
+    #[inline(always)]
+    pub fn at(&self, Place { picture, row, column }: Place) -> *mut f32 {
+        self.start.wrapping_add(picture * self.picture + row * self.row + column * LANES)
     }
 }

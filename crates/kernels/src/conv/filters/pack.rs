@@ -1,15 +1,17 @@
 //! How weights are put in the order in which the microkernels read them.
 
 use super::{Direction, Filters, Packing, Rows};
+use crate::conv::balance::Balance;
 use crate::conv::microkernel::max_blocks;
 use crate::conv::minimal::Minimal;
 use crate::conv::paired;
 use crate::conv::phase::Phase;
 use crate::conv::split::Split;
-use crate::conv::strassen::{Balance, Strassen};
 use crate::threads::Shared;
 use crate::{Channels, Cpu, LANES};
+use std::borrow::Cow;
 use std::ops::Range;
+
 /// The piece that some output channels of one block are in, and their numbers there; `each` is an
 /// output's weights.
 fn piece<'a>(rows: &[Rows<'a>], channels: Range<usize>, each: usize) -> (Rows<'a>, Range<usize>) {
@@ -47,6 +49,10 @@ impl Filters {
         for Rows { weights, scale } in rows.iter().filter(|rows| !rows.scale.is_empty()) {
             assert_eq!(scale.len() * self.source.count() * taps, weights.len(), "a factor each");
         }
+        let weights: Vec<Cow<[f32]>> = rows.iter().map(|rows| self.by_term(rows.weights)).collect();
+        let rows: Vec<Rows> =
+            weights.iter().zip(rows).map(|(weights, rows)| Rows { weights, ..*rows }).collect();
+        let rows = &*rows;
         let microkernels = self.microkernels(cpu);
         self.groups = self.group(match self.packing {
             Packing::Direct => max_blocks(microkernels.convolve),
@@ -59,8 +65,12 @@ impl Filters {
             Packing::Minimal(minimal) => {
                 self.pack_transformed(cpu, rows, targets, minimal, shared);
             }
+            Packing::Product => {
+                self.balance = self.pack_mixed(cpu, rows, (1, &[vec![(0, 1.0)]]), shared);
+            }
             Packing::Strassen(strassen) => {
-                self.balance = self.pack_mixed(cpu, rows, *strassen, shared);
+                let mixed = (strassen.parts(), &*strassen.terms());
+                self.balance = self.pack_mixed(cpu, rows, mixed, shared);
             }
         }
         if microkernels.paired && !matches!(self.packing, Packing::Direct) {
@@ -71,6 +81,24 @@ impl Filters {
         }
         self.data = data;
         self.isa = Some(cpu.isa());
+    }
+
+    /// What products are summed over, and the weights of each: a window's values have one.
+    fn terms(&self) -> (&Channels, usize) {
+        let taps = self.kernel.0 * self.kernel.1;
+        (&self.summed, if matches!(self.packing, Packing::Product) { 1 } else { taps })
+    }
+
+    /// The weights in the order of what products are summed over.
+    fn by_term<'a>(&self, weights: &'a [f32]) -> Cow<'a, [f32]> {
+        let (taps, sources) = (self.kernel.0 * self.kernel.1, self.source.count());
+        if taps == self.terms().1 {
+            return Cow::Borrowed(weights);
+        }
+        let of_output = |row: &'a [f32]| {
+            (0..taps).flat_map(move |tap| (0..sources).map(move |source| row[source * taps + tap]))
+        };
+        weights.chunks(taps * sources).flat_map(of_output).collect()
     }
 
     /// Groups of at most so many blocks, none in two targets where blocks are not mixed anyway.
@@ -201,11 +229,18 @@ impl Filters {
         (matrix * blocks * self.sources() + source + block) * LANES
     }
 
-    fn pack_mixed(&self, cpu: &Cpu, rows: &[Rows], strassen: Strassen, data: Shared) -> Balance {
-        let (parts, points, sources) = (strassen.parts(), strassen.points(), self.sources());
-        let inputs: Vec<usize> = self.source.lanes().collect();
+    /// Packs weights of pixels or windows, balanced, for points that are sums of such of so many parts.
+    fn pack_mixed(
+        &self,
+        cpu: &Cpu,
+        rows: &[Rows],
+        (parts, terms): (usize, &[Vec<(usize, f64)>]),
+        data: Shared,
+    ) -> Balance {
+        let (points, sources) = (terms.len(), self.sources());
+        let inputs: Vec<usize> = self.summed.lanes().collect();
         // Each lane's channel, and each lane's weights with their factor.
-        let mut channels = vec![None; self.source.blocks() * LANES];
+        let mut channels = vec![None; self.summed.blocks() * LANES];
         inputs.iter().enumerate().for_each(|(channel, &lane)| channels[lane] = Some(channel));
         let mut outputs = vec![None; self.target_blocks() * LANES];
         for (block, of_block) in self.target_channels(&(0..self.target_blocks())).enumerate() {
@@ -216,9 +251,8 @@ impl Filters {
                 outputs[block * LANES + lane] = Some((weights, scale));
             }
         }
-        let balance = Balance::new(&outputs, &inputs, self.source.per_block());
+        let balance = Balance::new(&outputs, &inputs, self.summed.per_block());
         let (of_inputs, of_outputs) = (&*balance.inputs, &*balance.outputs);
-        let terms = strassen.terms();
         cpu.for_each(self.groups.len() * sources, |task| {
             let (group, source) = (&self.groups[task / sources], task % sources);
             let stream = group.start * LANES * sources * points;
@@ -259,6 +293,7 @@ impl Filters {
     fn sizes(&self) -> Vec<f32> {
         match &self.packing {
             Packing::Direct => Vec::new(),
+            Packing::Product => vec![self.balance.input_size()],
             Packing::Minimal(minimal) => minimal.input_sizes(),
             Packing::Strassen(strassen) => {
                 let size = self.balance.input_size();
@@ -267,17 +302,18 @@ impl Filters {
         }
     }
 
-    /// In which blocks of the source channels are paired. What Strassen's product mixes has been
-    /// brought to one size.
+    /// In which blocks channels are paired. What products of pixels or windows read has been brought to
+    /// one size.
     fn even_blocks(&self, cpu: &Cpu, rows: &[Rows]) -> Vec<bool> {
-        let (taps, sources) = (self.kernel.0 * self.kernel.1, self.source.count());
+        let (summed, taps) = self.terms();
+        let sources = summed.count();
         let targets: usize = self.targets.iter().map(Channels::count).sum();
         if targets * sources == 0 {
             return vec![false; self.lanes.len()];
         }
         let backward = self.direction == Direction::Backward;
         let balanced = !matches!(self.packing, Packing::Minimal(_));
-        let (places, lanes): (_, Vec<usize>) = (self.places(), self.source.lanes().collect());
+        let (places, lanes): (_, Vec<usize>) = (self.places(), summed.lanes().collect());
         let count = self.lanes.iter().map(|&lanes| usize::from(lanes)).sum::<usize>();
         let folds = self.packing.folds();
         let mut present = vec![false; count / folds];
@@ -300,13 +336,13 @@ impl Filters {
         paired::even_blocks(cpu, blocks, &present, targets, squares).repeat(folds)
     }
 
-    /// In which lane of what is multiplied each source channel is, lanes that are never used left out.
+    /// In which lane of what is multiplied each of the summed is, lanes that are never used left out.
     fn places(&self) -> Vec<usize> {
         match self.packing.parts() {
-            1 => (0..self.source.count()).collect(),
+            1 => (0..self.summed.count()).collect(),
             parts => {
                 let place = |lane: usize| lane / LANES / parts * LANES + lane % LANES;
-                self.source.lanes().map(place).collect()
+                self.summed.lanes().map(place).collect()
             }
         }
     }

@@ -5,6 +5,7 @@
 
 use super::{MOST, POINTS};
 use crate::LANES;
+use crate::conv::balance::finish_block;
 use crate::pointwise::lanes::split_lanes;
 use crate::simd::{Vector, kernel, prefetch_to_l2};
 use std::ops::Range;
@@ -118,25 +119,6 @@ fn ask_for(next: &Sources, pixels: usize, blocks: Range<usize>) {
 }
 
 kernel! {
-    /// A pixel's blocks.
-    ///
-    /// # Safety
-    /// They are readable, their places writable.
-    pub(super) unsafe fn copy<V>(x: &Sources, next: &Sources, blocks: &Blocks, y: Points) {
-        for block in 0..blocks.channels.len() {
-            ask_for(next, 1, block..block + 1);
-            for lane in (0..LANES).step_by(V::LANES) {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    let value = load::<V>(x[0], block, blocks, lane);
-                    value.store(y.start.add(block * y.block + lane));
-                }
-            }
-        }
-    }
-}
-
-kernel! {
     /// The seven points of two pixels and each two blocks.
     ///
     /// # Safety
@@ -190,23 +172,6 @@ kernel! {
 }
 
 kernel! {
-    /// A block of some pixels, of its sums.
-    ///
-    /// # Safety
-    /// The sums and ends are readable, the outputs writable.
-    pub(super) unsafe fn finish_each<V>(
-        sums: *const f32, y: &[[*mut f32; MOST * MOST]], ends: &PartEnds,
-    ) {
-        for (i, y) in y.iter().enumerate() {
-            for lane in (0..LANES).step_by(V::LANES) {
-                // SAFETY: the caller's promise.
-                unsafe { finish(V::load(sums.add(i * LANES + lane)), y[0], ends[0], lane) };
-            }
-        }
-    }
-}
-
-kernel! {
     /// Two pixels' two blocks, for each of some tiles, of the seven points' sums, `step` apart.
     ///
     /// # Safety
@@ -220,7 +185,7 @@ kernel! {
                 unsafe {
                     let results = joined::<V>(sums.add(i * LANES + lane), step);
                     for i in 0..4 {
-                        finish(results[i], y[i / 2 * MOST + i % 2], ends[i % 2], lane);
+                        finish_block(results[i], y[i / 2 * MOST + i % 2], ends[i % 2], lane);
                     }
                 }
             }
@@ -252,29 +217,11 @@ kernel! {
                         let results = join(quarters[q]);
                         for i in 0..4 {
                             let (pixel, part) = (2 * (q / 2) + i / 2, 2 * (q % 2) + i % 2);
-                            finish(results[i], y[pixel * MOST + part], ends[part], lane);
+                            finish_block(results[i], y[pixel * MOST + part], ends[part], lane);
                         }
                     }
                 }
             }
         }
-    }
-}
-
-/// y = max(floor, value × scale + bias)
-///
-/// # Safety
-/// The ends are readable from `lane` on, the output writable.
-#[inline(always)]
-unsafe fn finish<V: Vector>(
-    value: V,
-    y: *mut f32,
-    [scale, bias, floor]: [*const f32; 3],
-    lane: usize,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let value = value.mul_add(V::load(scale.add(lane)), V::load(bias.add(lane)));
-        V::load(floor.add(lane)).max(value).store(y.add(lane));
     }
 }

@@ -1,9 +1,10 @@
 //! Where the pixels lie that Strassen's product mixes.
 
 use super::kernels::{self, Blocks, Points, Sources};
-use super::{Balance, MOST, POINTS, Strassen};
+use super::{MOST, POINTS, Strassen};
+use crate::conv::balance::Balance;
 use crate::conv::bilinear::{Memory, Scheme, Step};
-use crate::conv::target::{Target, Targets};
+use crate::conv::target::{Origin, Place, Targets};
 use crate::epilogue::{Ends, PerBlock};
 use crate::simd::prefetch_to_write;
 use crate::{Cpu, LANES, View};
@@ -36,14 +37,6 @@ static STEPS: [Step; POINTS * POINTS] = {
     }
     steps
 };
-
-/// A pixel of the batch.
-#[derive(Clone, Copy)]
-struct Place {
-    picture: usize,
-    row: usize,
-    column: usize,
-}
 
 impl Pixels<'_> {
     fn tiles_per_picture(&self) -> usize {
@@ -138,7 +131,6 @@ impl Scheme for Pixels<'_> {
             // points lie in the task's memory.
             unsafe {
                 match self.strassen.levels {
-                    0 => kernels::copy(self.cpu, &x, &next, &blocks, y),
                     1 => kernels::split_once(self.cpu, &x, &next, &blocks, y),
                     _ => kernels::split_twice(self.cpu, &x, &next, &blocks, y),
                 }
@@ -184,7 +176,6 @@ impl Scheme for Pixels<'_> {
                 unsafe {
                     let sums = memory.sums.add(from).cast_const();
                     match self.strassen.levels {
-                        0 => kernels::finish_each(self.cpu, sums, &y[..count], &ends),
                         1 => kernels::join_once(
                             self.cpu,
                             sums,
@@ -217,28 +208,6 @@ impl Scheme for Pixels<'_> {
                 });
             }
         }
-    }
-}
-
-/// Where a block's outputs lie.
-#[derive(Clone, Copy)]
-struct Origin {
-    start: *mut f32,
-    picture: usize,
-    row: usize,
-}
-
-impl Origin {
-    fn of(targets: &Targets, block: usize) -> Self {
-        let (Target { data, layout, .. }, block) = targets.of(block);
-        // SAFETY: an output.
-        let start = unsafe { data.at(layout.offset(0, block, 0, 0)) };
-        Self { start, picture: layout.picture_stride(), row: layout.row_stride() }
-    }
-
-    #[inline(always)]
-    fn at(&self, Place { picture, row, column }: Place) -> *mut f32 {
-        self.start.wrapping_add(picture * self.picture + row * self.row + column * LANES)
     }
 }
 
