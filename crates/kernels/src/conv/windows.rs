@@ -41,8 +41,8 @@ pub(super) struct Windows<'a> {
     ends: Ends<'a>,
     /// The output's height and width.
     output: (usize, usize),
-    /// Of each block of a window's values, from the first on.
-    pieces: Vec<Vec<Piece>>,
+    /// Of a window's values, block by block: the first piece of each has lane 0.
+    pieces: Vec<Piece>,
     /// Where rows are packed.
     packed: Option<Packed>,
 }
@@ -91,22 +91,14 @@ impl<'a> Windows<'a> {
         output: (usize, usize),
     ) -> Self {
         let Geometry { kernel, stride, .. } = geometry;
-        let mut pieces = Vec::new();
         let packed = packs(source, kernel).then(|| {
             let pixels = output.1.saturating_sub(1) * stride.1 + kernel.1;
             Packed { channels: source.count(), pixels }
         });
-        for row in 0..kernel.0 {
-            if packed.is_some() {
-                let count = kernel.1 * source.count();
-                add_pieces(&mut pieces, row, count, row * count % LANES);
-                continue;
-            }
-            for column in 0..kernel.1 {
-                let at = |block| block * x.layout.block_stride() + column * LANES;
-                pieces.extend((0..x.blocks).map(|b| vec![Piece { row, at: at(b), lane: 0 }]));
-            }
-        }
+        let pieces = match packed {
+            Some(_) => packed_pieces(kernel.0, kernel.1 * source.count()),
+            None => pieces(&x, kernel),
+        };
         Self { cpu, balance, x, geometry, ends, output, pieces, packed }
     }
 
@@ -165,13 +157,14 @@ impl<'a> Windows<'a> {
             };
             start.wrapping_add(column * stride.1 * pixel + piece.at).wrapping_sub(piece.lane)
         };
-        for (block, pieces) in self.pieces.iter().enumerate() {
+        let mut blocks = self.pieces.chunk_by(|_, next| next.lane > 0).enumerate().peekable();
+        while let Some((block, pieces)) = blocks.next() {
             let of = |piece: &Piece| (start(piece), piece.lane);
-            let (last, next) = (pieces.last().map(of), self.pieces.get(block + 1));
+            let next = blocks.peek().map_or(std::ptr::null(), |(_, pieces)| start(&pieces[0]));
             let mut row = Row {
-                pieces: [last.unwrap_or((std::ptr::null(), 0)); LANES],
+                pieces: [of(&pieces[pieces.len() - 1]); LANES],
                 count: pieces.len(),
-                next: next.map_or(std::ptr::null(), |pieces| start(&pieces[0])),
+                next,
                 step: stride.1 * pixel,
                 windows: run.count,
                 channels: self.balance.channels[block].into(),
@@ -184,17 +177,25 @@ impl<'a> Windows<'a> {
     }
 }
 
-/// The next values of a window's row: so many, after so many in the last block.
-fn add_pieces(blocks: &mut Vec<Vec<Piece>>, row: usize, count: usize, before: usize) {
-    let mut at = 0;
-    while at < count {
-        let lane = (before + at) % LANES;
-        if lane == 0 {
-            blocks.push(Vec::new());
-        }
-        blocks.last_mut().expect("lane 0 comes first").push(Piece { row, at, lane });
-        at += LANES - lane;
+/// Those of blocks of pixels.
+fn pieces(x: &View, kernel: (usize, usize)) -> Vec<Piece> {
+    let of_tap = |tap: usize| {
+        let (row, column) = (tap / kernel.1, tap % kernel.1);
+        let at = move |block| block * x.layout.block_stride() + column * LANES;
+        (0..x.blocks).map(move |block| Piece { row, at: at(block), lane: 0 })
+    };
+    (0..kernel.0 * kernel.1).flat_map(of_tap).collect()
+}
+
+/// Those of packed rows, of which a window has so many with so many values each.
+fn packed_pieces(rows: usize, values: usize) -> Vec<Piece> {
+    let (mut pieces, mut value) = (Vec::new(), 0);
+    while value < rows * values {
+        let (row, at, lane) = (value / values, value % values, value % LANES);
+        pieces.push(Piece { row, at, lane });
+        value += (values - at).min(LANES - lane);
     }
+    pieces
 }
 
 /// Where a packed row starts.
