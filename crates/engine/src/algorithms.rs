@@ -200,8 +200,8 @@ impl Layer {
 const STREAM: f64 = 12.0;
 
 /// The time of a multiply–add among paired channels, and of what a sum of them takes beside.
-const PAIRED: f64 = 0.75;
-const PAIRED_ROW: f64 = 30.0;
+const PAIRED: f64 = 0.6;
+const PAIRED_ROW: f64 = 10.0;
 
 /// The time of a direct multiply–add where a network's input is read, whose few channels leave little
 /// to do for each value of a window.
