@@ -13,12 +13,12 @@
 mod backward_filters;
 mod balance;
 mod bilinear;
+mod direct;
 mod filters;
 mod microkernel;
 mod minimal;
 mod paired;
 mod phase;
-mod product;
 mod split;
 mod strassen;
 mod target;
@@ -30,10 +30,10 @@ pub use filters::{Filters, Rows};
 
 use crate::epilogue::Ends;
 use crate::{Border, Cpu, LANES, Layout, View, ViewMut};
+use direct::{Direct, Walk};
 use filters::{Direction, Packing};
 use minimal::{Minimal, Tiles};
 use phase::{Phase, axis_phases};
-use product::{Product, Walk};
 use std::fmt;
 use std::str::FromStr;
 use strassen::{Pixels, Strassen};
@@ -307,7 +307,7 @@ pub fn forward(
         first: 0,
         target_step: 1,
     };
-    let product = Product {
+    let direct = Direct {
         source: x,
         filters,
         phase: Phase::whole(kernel),
@@ -319,7 +319,7 @@ pub fn forward(
         border: true,
     };
     // SAFETY: filters, sizes and borders have been checked.
-    unsafe { product.compute(cpu, y) }
+    unsafe { direct.compute(cpu, y) }
 }
 
 /// dx = (or, if `accumulate`, dx +=) the gradient of the input, for filters made by
@@ -365,7 +365,7 @@ pub fn backward_data(
                 target_step: stride,
             }
         };
-        let product = Product {
+        let direct = Direct {
             source: dy,
             filters,
             phase,
@@ -380,7 +380,7 @@ pub fn backward_data(
             continue;
         }
         // SAFETY: filters, sizes and border have been checked.
-        unsafe { product.compute(cpu, std::slice::from_mut(dx)) }
+        unsafe { direct.compute(cpu, std::slice::from_mut(dx)) }
     }
 }
 

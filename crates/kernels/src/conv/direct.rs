@@ -1,4 +1,4 @@
-//! A convolution over a grid of pixels, cut into tiles and tasks.
+//! Direct convolution over a grid of pixels, cut into tiles and tasks.
 
 use super::filters::Filters;
 use super::microkernel::{MAX_ROWS, Microkernels, Tile, max_rows};
@@ -37,7 +37,7 @@ pub(super) struct Walk {
 }
 
 /// One convolution: target = (target +) epilogue(taps · source) at some of the targets' pixels.
-pub(super) struct Product<'a> {
+pub(super) struct Direct<'a> {
     pub source: View<'a>,
     pub filters: &'a Filters,
     pub phase: Phase,
@@ -51,7 +51,7 @@ pub(super) struct Product<'a> {
     pub border: bool,
 }
 
-impl Product<'_> {
+impl Direct<'_> {
     /// Computes all results, to targets of the same pictures, rows and columns.
     ///
     /// # Safety
@@ -102,7 +102,7 @@ impl Product<'_> {
     /// Computes some tiles of a group of target blocks.
     ///
     /// # Safety
-    /// As for [`Product::compute`]; nobody else uses the tiles' results.
+    /// As for [`Direct::compute`]; nobody else uses the tiles' results.
     unsafe fn tiles(
         &self,
         microkernels: &Microkernels,
@@ -183,7 +183,7 @@ impl Tasks {
 
 /// A position in the sequence of all pictures' results, row by row.
 struct Pixel<'a> {
-    product: &'a Product<'a>,
+    direct: &'a Direct<'a>,
     layout: &'a Layout,
     /// The target's block, counted within the whole tensor.
     block: usize,
@@ -197,11 +197,11 @@ struct Pixel<'a> {
 }
 
 impl<'a> Pixel<'a> {
-    fn new(product: &'a Product, layout: &'a Layout, block: usize, index: usize) -> Self {
-        let (rows, columns) = (product.rows.count, product.columns.count);
+    fn new(direct: &'a Direct, layout: &'a Layout, block: usize, index: usize) -> Self {
+        let (rows, columns) = (direct.rows.count, direct.columns.count);
         let (picture, row) = (index / columns / rows, index / columns % rows);
         let mut pixel =
-            Self { product, layout, block, picture, row, column: 0, source: 0, target: 0 };
+            Self { direct, layout, block, picture, row, column: 0, source: 0, target: 0 };
         pixel.start_row();
         for _ in 0..index % columns {
             pixel.advance();
@@ -211,7 +211,7 @@ impl<'a> Pixel<'a> {
 
     /// Finds the row's first window and result.
     fn start_row(&mut self) {
-        let Product { source, rows, columns, .. } = self.product;
+        let Direct { source, rows, columns, .. } = self.direct;
         let y = rows.origin + (self.row * rows.source_step) as isize;
         let picture = source.offset(self.picture, 0, 0, 0) as isize;
         self.source =
@@ -221,7 +221,7 @@ impl<'a> Pixel<'a> {
     }
 
     fn advance(&mut self) {
-        let Product { rows, columns, .. } = self.product;
+        let Direct { rows, columns, .. } = self.direct;
         self.column += 1;
         self.source += (columns.source_step * LANES) as isize;
         self.target += columns.target_step * LANES;
