@@ -83,6 +83,18 @@ fn errors_are_like_those_of_direct_convolution() {
     }
 }
 
+/// Without inputs the outputs are zeros, without outputs nothing is written.
+#[test]
+fn nothing_is_computed_of_nothing() {
+    for (inputs, outputs) in [(0, 5), (3, 0), (0, 0)] {
+        let (x, w) = (Tensor::zeros([1, inputs, 4, 4]), Tensor::zeros([outputs, inputs, 7, 7]));
+        for [cpu, _] in cpus() {
+            let y = computed(&cpu, &x, &w, Algorithm::Product);
+            assert!(y.data.iter().all(|&y| y == 0.0), "{inputs}→{outputs}, {:?}", cpu.isa());
+        }
+    }
+}
+
 fn computed(cpu: &Cpu, x: &Tensor, w: &Tensor, algorithm: Algorithm) -> Tensor {
     let (inputs, targets) = (Channels::new(x.shape[1]), [Channels::new(w.shape[0])]);
     let (input, output) = ((x.shape[2], x.shape[3]), (x.shape[2] / 2, x.shape[3] / 2));
@@ -96,13 +108,20 @@ fn computed(cpu: &Cpu, x: &Tensor, w: &Tensor, algorithm: Algorithm) -> Tensor {
     y.checked()
 }
 
-/// ‖a − b‖ / ‖b‖ in the left half and in the right one.
+/// ‖a − b‖ / ‖b‖ in the left half and in the right one: the most of any row that has a size.
 fn relative_errors(a: &Tensor, b: &Tensor) -> [f64; 2] {
-    let mut squares = [[0.0; 2]; 2];
+    let mut squares = vec![[[0.0; 2]; 2]; b.shape[2]];
     for index in b.indices() {
-        let half = &mut squares[2 * index[3] / b.shape[3]];
+        let half = &mut squares[index[2]][2 * index[3] / b.shape[3]];
         half[0] += (a[index] - b[index]).powi(2);
         half[1] += b[index].powi(2);
     }
-    squares.map(|[error, size]| (error / size).sqrt())
+    let of_half = |half: usize| {
+        let errors = squares.iter().map(|row| match row[half] {
+            [error, 0.0] => error,
+            [error, size] => (error / size).sqrt(),
+        });
+        errors.fold(0.0, f64::max)
+    };
+    [0, 1].map(of_half)
 }

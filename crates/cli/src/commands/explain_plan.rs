@@ -39,8 +39,9 @@ Examples:
   inception explain-plan inception-v3 --throughput
   inception explain-plan mine.toml --plan plan.json
 
-F(6×6) is minimal filtering (Winograd, Toom–Cook) in tiles of 6×6 outputs, Strassen his product of
-matrices cut in two once, Strassen² twice; `done` is the share of the definition's multiply-adds
+F(6×6) is minimal filtering (Winograd, Toom–Cook) in tiles of 6×6 outputs, product a plain product
+of matrices, of windows that are copied, Strassen his product of matrices cut in two once, Strassen²
+twice; `done` is the share of the definition's multiply-adds
 that is left, transforms not counted. Layers in one line are one
 product. The same algorithms are used for any batch and any number of threads.
 Weights are what they take as packed for the algorithm.

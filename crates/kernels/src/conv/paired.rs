@@ -122,10 +122,10 @@ kernel! {
                         continue;
                     }
                     if q[i] >= SMALLEST && q[i] <= LARGEST {
-                        factor[i] = root_to_power_of_two(f64::from(q[i] / expected));
+                        factor[i] = root_to_power_of_two(f64::from(q[i]) / f64::from(expected));
                         let inverse = 1.0 / factor[i];
                         scale::<V>(at[i], step, blocks.len(), inverse);
-                        p[i] *= inverse * inverse;
+                        p[i] = p[i] * inverse * inverse;
                     } else {
                         (p[i], factor[i]) = bring_to_size(at[i], step, blocks, size);
                     }
@@ -380,6 +380,29 @@ mod tests {
                 let back = |i: usize| x[at + i] * factors[row];
                 assert!((0..LANES).all(|i| back(i) == before[at + i]), "row {row}");
             }
+        }
+    }
+
+    #[test]
+    fn rows_are_brought_to_any_size() {
+        let cpu = Cpu::new(1).unwrap();
+        let value = |i: usize| ((i * 37 % 101) as f32 - 50.5) / 29.0;
+        for (size, scale) in [40, -40]
+            .into_iter()
+            .flat_map(|size| (-60..=60).step_by(5).map(move |scale| (size, scale)))
+            .map(|(size, scale)| (2f32.powi(size), 2f32.powi(scale)))
+        {
+            let before: [f32; 2 * LANES] = std::array::from_fn(|i| value(i) * scale);
+            let (mut x, mut start, mut factor) = (before, 0.0, 0.0);
+            let blocks = [true; 2];
+            let inputs = Inputs { x: x.as_mut_ptr(), step: LANES, rows: 1, blocks: &blocks, size };
+            // SAFETY: a row of two blocks, its start and its factor.
+            unsafe { super::rows(&cpu, &inputs, &mut start, &mut factor) };
+            let what = format!("{scale:e} to {size:e}: {start:e}, {factor:e}");
+            assert!(x.iter().zip(before).all(|(x, before)| x * factor == before), "{what}");
+            let square = x.iter().map(|&x| f64::from(x / size).powi(2)).sum::<f64>();
+            assert!((3.0..=300.0).contains(&square), "{what}: {square}");
+            assert!(start.is_finite(), "{what}");
         }
     }
 }

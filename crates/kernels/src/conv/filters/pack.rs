@@ -17,8 +17,9 @@ use std::ops::Range;
 fn piece<'a>(rows: &[Rows<'a>], channels: Range<usize>, each: usize) -> (Rows<'a>, Range<usize>) {
     let mut start = 0;
     for &piece in rows {
-        // Backwards, where the pieces' rows are not the targets, there is only one.
-        let end = start + piece.weights.len() / each;
+        // Outputs without weights are in any. Backwards, where the pieces' rows are not the targets,
+        // there is only one.
+        let end = piece.weights.len().checked_div(each).map_or(usize::MAX, |count| start + count);
         if channels.start < end || rows.len() == 1 {
             return (piece, channels.start - start..channels.end - start);
         }
@@ -49,7 +50,8 @@ impl Filters {
         for Rows { weights, scale } in rows.iter().filter(|rows| !rows.scale.is_empty()) {
             assert_eq!(scale.len() * self.source.count() * taps, weights.len(), "a factor each");
         }
-        let weights: Vec<Cow<[f32]>> = rows.iter().map(|rows| self.by_term(rows.weights)).collect();
+        let weights: Vec<Cow<[f32]>> =
+            rows.iter().map(|rows| self.by_summand(rows.weights)).collect();
         let rows: Vec<Rows> =
             weights.iter().zip(rows).map(|(weights, rows)| Rows { weights, ..*rows }).collect();
         let rows = &*rows;
@@ -83,16 +85,17 @@ impl Filters {
         self.isa = Some(cpu.isa());
     }
 
-    /// What products are summed over, and the weights of each: a window's values have one.
-    fn terms(&self) -> (&Channels, usize) {
+    /// What products are summed over, and how many weights each has: channels one for each tap, a
+    /// window's values a single one.
+    fn summands(&self) -> (&Channels, usize) {
         let taps = self.kernel.0 * self.kernel.1;
         (&self.summed, if matches!(self.packing, Packing::Product) { 1 } else { taps })
     }
 
     /// The weights in the order of what products are summed over.
-    fn by_term<'a>(&self, weights: &'a [f32]) -> Cow<'a, [f32]> {
+    fn by_summand<'a>(&self, weights: &'a [f32]) -> Cow<'a, [f32]> {
         let (taps, sources) = (self.kernel.0 * self.kernel.1, self.source.count());
-        if taps == self.terms().1 {
+        if taps == self.summands().1 || sources == 0 {
             return Cow::Borrowed(weights);
         }
         let of_output = |row: &'a [f32]| {
@@ -305,7 +308,7 @@ impl Filters {
     /// In which blocks channels are paired. What products of pixels or windows read has been brought to
     /// one size.
     fn even_blocks(&self, cpu: &Cpu, rows: &[Rows]) -> Vec<bool> {
-        let (summed, taps) = self.terms();
+        let (summed, taps) = self.summands();
         let sources = summed.count();
         let targets: usize = self.targets.iter().map(Channels::count).sum();
         if targets * sources == 0 {
