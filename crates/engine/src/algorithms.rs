@@ -49,10 +49,13 @@ pub(crate) struct Layer {
     pub output_blocks: usize,
     /// The output's height and width.
     pub grid: (usize, usize),
-    /// Whether it reads the network's input. Errors are in proportion to the largest value of a
-    /// tile; nobody has brought those of an input to one size yet, and some networks magnify what
-    /// is wrong with the smaller ones (local response norm does).
+    /// The same at stride 1 on the [space to depth](crate::space_to_depth) of what it reads, where that
+    /// can be had: minimal filtering computes it so.
+    pub space_to_depth: Option<Geometry>,
+    /// Whether it reads the network's input.
     pub first: bool,
+    /// Whether local response norm follows, before other convolutions.
+    pub normed: bool,
     /// Whether the processor [pairs channels](inception_kernels::Isa::pairs_channels).
     pub paired: bool,
 }
@@ -116,7 +119,14 @@ impl Layer {
     /// geometry has.
     pub fn candidates(&self) -> Vec<Algorithm> {
         let mut all = Algorithm::candidates(&self.geometry);
-        if self.first {
+        if let Some(geometry) = self.space_to_depth {
+            let is_minimal = |algorithm: &Algorithm| matches!(algorithm, Algorithm::Minimal { .. });
+            all.retain(|algorithm| !is_minimal(algorithm));
+            all.splice(1..1, Algorithm::candidates(&geometry).into_iter().filter(is_minimal));
+        }
+        // Errors are in proportion to the largest value of a tile. Nobody has brought those of an input to
+        // one size yet, and local response norm magnifies what is wrong with the smaller ones.
+        if self.first && self.normed {
             all.retain(|algorithm| matches!(algorithm, Algorithm::Direct | Algorithm::Product));
         }
         // Without pairs direct convolution does the same without copying; for several taps of many
@@ -127,12 +137,32 @@ impl Layer {
         all
     }
 
+    /// The geometry that an algorithm computes with, and the channels and blocks of the inputs there.
+    pub fn as_computed(&self, algorithm: Algorithm) -> (Geometry, usize, usize) {
+        match (algorithm, self.space_to_depth) {
+            (Algorithm::Minimal { .. }, Some(geometry)) => (geometry, 4 * self.inputs, 1),
+            _ => (self.geometry, self.inputs, self.input_blocks),
+        }
+    }
+
+    /// What an algorithm does for each pair of channels that it [computes](Layer::as_computed) with.
+    fn work(&self, algorithm: Algorithm) -> Option<Work> {
+        algorithm.work(&self.as_computed(algorithm).0, self.grid)
+    }
+
+    /// Multiply–adds for a picture, without transforms, by an algorithm that applies.
+    pub fn multiply_adds(&self, algorithm: Algorithm) -> f64 {
+        let pairs = self.as_computed(algorithm).1 * self.outputs;
+        self.work(algorithm).map_or(0.0, |work| work.products * pairs as f64)
+    }
+
     /// Channels and blocks of the inputs, and blocks of the outputs, as an algorithm computes with
     /// them: what is mixed is made whole, and a window's values are blocks.
     fn whole(&self, algorithm: Algorithm) -> (usize, usize, usize) {
         match algorithm {
             Algorithm::Direct | Algorithm::Minimal { .. } => {
-                (self.inputs, self.input_blocks, self.output_blocks)
+                let (_, inputs, blocks) = self.as_computed(algorithm);
+                (inputs, blocks, self.output_blocks)
             }
             Algorithm::Product => {
                 let taps = self.geometry.kernel.0 * self.geometry.kernel.1;
@@ -152,7 +182,7 @@ impl Layer {
 
     /// Bytes of the weights as packed for an algorithm that applies.
     pub fn bytes(&self, algorithm: Algorithm) -> usize {
-        let weights = algorithm.work(&self.geometry, self.grid).map_or(0.0, |work| work.weights);
+        let weights = self.work(algorithm).map_or(0.0, |work| work.weights);
         let (inputs, _, outputs) = self.whole(algorithm);
         (weights * (inputs * outputs * LANES) as f64) as usize * size_of::<f32>()
     }
@@ -161,7 +191,7 @@ impl Layer {
     /// that choose best, by the time lost, among what the layers of three networks took by each of
     /// their candidates with one picture and with eight.
     pub fn cost(&self, algorithm: Algorithm, pictures: f64) -> f64 {
-        let Some(work) = algorithm.work(&self.geometry, self.grid) else { return f64::INFINITY };
+        let Some(work) = self.work(algorithm) else { return f64::INFINITY };
         let (inputs, input_blocks, outputs) = self.whole(algorithm);
         let (inputs, input_blocks, outputs) = (inputs as f64, input_blocks as f64, outputs as f64);
         let Work { products, sums, weights } = work;
@@ -170,12 +200,13 @@ impl Layer {
             // Along an axis of n points a transform takes about n / 2 operations a value; with what
             // they wait for one another and for the values, three times as long.
             Algorithm::Minimal { rows, columns } => {
-                let (kernel, stride) = (self.geometry.kernel, self.geometry.stride);
+                let Geometry { kernel, stride, .. } = self.as_computed(algorithm).0;
                 let along = |outputs: usize, taps: usize, stride: usize| match taps {
                     1 => 0.0,
                     _ => 1.5 * (outputs + taps.div_ceil(stride) - 1) as f64 + 1.0,
                 };
                 let each = along(rows, kernel.0, stride.0) + along(columns, kernel.1, stride.1);
+                let each = if self.first { FIRST_TRANSFORMS * each } else { each };
                 each * (products * input_blocks + sums * outputs)
             }
             // What a point takes to add up, move and store.
@@ -183,7 +214,9 @@ impl Layer {
                 5.0 * sums * (input_blocks + outputs)
             }
         };
-        let (each, row) = match (algorithm, self.paired) {
+        // Only whole blocks have pairs.
+        let paired = self.paired && (inputs >= LANES as f64 || algorithm == Algorithm::Product);
+        let (each, row) = match (algorithm, paired) {
             (Algorithm::Direct, _) => (if self.first { FIRST } else { 1.0 }, 0.0),
             (_, true) => (PAIRED, PAIRED_ROW),
             (_, false) => (1.0, 0.0),
@@ -207,6 +240,9 @@ const PAIRED_ROW: f64 = 10.0;
 /// to do for each value of a window.
 const FIRST: f64 = 1.2;
 
+/// The part of their time that transforms take there, which have few blocks to read.
+const FIRST_TRANSFORMS: f64 = 0.55;
+
 /// The part of the lesser of arithmetic and streaming that the greater does not hide.
 const OVERLAP: f64 = 0.4;
 
@@ -225,7 +261,9 @@ mod tests {
                 input_blocks: 1,
                 output_blocks: outputs.div_ceil(LANES),
                 grid: (grid, grid),
+                space_to_depth: None,
                 first: true,
+                normed: true,
                 paired,
             };
             layer.cheapest(1.0, |_| true)

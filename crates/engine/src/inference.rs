@@ -7,7 +7,7 @@ mod stages;
 
 use std::sync::Arc;
 
-use inception_kernels::{Cpu, Epilogue, View, ViewMut, conv, depthwise, lrn, pointwise, pool};
+use inception_kernels::{Border, Cpu, Epilogue, View, ViewMut, conv, depthwise, lrn, pointwise, pool};
 use inception_model::WeightSource;
 use inception_net::graph::{Graph, LayerId, Op, Shape};
 
@@ -28,12 +28,20 @@ pub const BATCH: usize = 8;
 /// A network ready to compute some layers' outputs from pictures.
 pub struct Inference {
     cpu: Arc<Cpu>,
-    inputs: Vec<(Place, Shape)>,
+    inputs: Vec<Input>,
     steps: Vec<Step>,
     infos: Vec<StepInfo>,
     stages: Vec<Stage>,
     arena: Arena,
     outputs: Vec<(Place, Shape)>,
+}
+
+/// What is given, and where it lies.
+struct Input {
+    place: Place,
+    shape: Shape,
+    /// Whether it lies there by [space to depth](crate::space_to_depth).
+    in_depth: bool,
 }
 
 impl Inference {
@@ -105,8 +113,10 @@ impl Inference {
             placement: &placement,
             siblings: &siblings,
             algorithms,
+            outputs,
         };
         let steps = lowering.steps()?;
+        steps.iter().for_each(|step| step.take_in_depth(&mut placement.buffers));
         steps.iter().for_each(|step| step.widen_border(&mut placement.buffers));
         let infos = steps.iter().map(|step| {
             let names = step.layers.iter().map(|&id| graph.layers[id].name.clone()).collect();
@@ -114,7 +124,12 @@ impl Inference {
         });
         let infos = infos.collect();
         let place = |&id: &LayerId| (placement.of(id).clone(), graph.layers[id].shape);
-        let inputs: Vec<_> = inputs.iter().map(place).collect();
+        let input = |id: &LayerId| {
+            let (place, shape) = place(id);
+            let in_depth = steps.iter().any(|step| step.x.buffer == place.buffer && step.in_depth());
+            Input { place, shape, in_depth }
+        };
+        let inputs: Vec<Input> = inputs.iter().map(input).collect();
         let outputs: Vec<_> = outputs.iter().map(place).collect();
         let stages = stages::of(&steps, &placement.buffers, cpu.threads());
         let lifetimes = lifetimes(&placement, &steps, &inputs, &outputs);
@@ -160,15 +175,20 @@ impl Inference {
     }
 
     fn shapes(&self) -> Vec<Shape> {
-        self.inputs.iter().map(|(_, shape)| *shape).collect()
+        self.inputs.iter().map(|input| input.shape).collect()
     }
 
     fn place_inputs(&mut self, pictures: &[f32]) {
         let shapes = self.shapes();
-        for (which, (place, _)) in self.inputs.iter().enumerate() {
+        for (which, Input { place, shape, in_depth }) in self.inputs.iter().enumerate() {
             let values = steps::input_values(pictures, &shapes, which);
             let mut input = self.arena.write(place);
-            pointwise::from_nchw(&self.cpu, &values, &place.channels, &mut input);
+            if *in_depth {
+                let size = (shape.channels, shape.height, shape.width);
+                pointwise::space_to_depth(&self.cpu, &values, size, &mut input);
+            } else {
+                pointwise::from_nchw(&self.cpu, &values, &place.channels, &mut input);
+            }
         }
     }
 
@@ -206,19 +226,33 @@ impl Inference {
 }
 
 impl Step {
+    /// Whether it reads its input by [space to depth](crate::space_to_depth).
+    fn in_depth(&self) -> bool {
+        matches!(&self.kernel, Kernel::Conv { layer, geometry, .. } if layer.geometry != *geometry)
+    }
+
+    /// Makes the tensor that it reads so what that is.
+    fn take_in_depth(&self, buffers: &mut [TensorSpec]) {
+        if self.in_depth() {
+            let x = &mut buffers[self.x.buffer];
+            let (height, width) = (x.height.div_ceil(2), x.width.div_ceil(2));
+            *x = TensorSpec { height, width, border: Border::default(), ..*x };
+        }
+    }
+
     /// Gives the tensor that is read the border that the filters like best.
     fn widen_border(&self, buffers: &mut [TensorSpec]) {
-        if let Kernel::Conv { filters, layer, .. } = &self.kernel {
+        if let Kernel::Conv { filters, layer, geometry, .. } = &self.kernel {
             let x = &mut buffers[self.x.buffer];
-            let border = filters.source_border(&layer.geometry, (x.height, x.width), layer.grid);
+            let border = filters.source_border(geometry, (x.height, x.width), layer.grid);
             x.border = x.border.union(border);
         }
     }
 
     fn run(&self, cpu: &Cpu, x: View, y: &mut [ViewMut]) {
-        if let Kernel::Conv { filters, layer, bias, floor } = &self.kernel {
+        if let Kernel::Conv { filters, geometry, bias, floor, .. } = &self.kernel {
             let epilogue = Epilogue::Bias { bias, floor };
-            return conv::forward(cpu, x, filters, &layer.geometry, epilogue, y);
+            return conv::forward(cpu, x, filters, geometry, epilogue, y);
         }
         let [y] = y else { unreachable!("only convolutions write several views") };
         match &self.kernel {
@@ -244,11 +278,11 @@ impl Step {
 fn lifetimes(
     placement: &Placement,
     steps: &[Step],
-    inputs: &[(Place, Shape)],
+    inputs: &[Input],
     outputs: &[(Place, Shape)],
 ) -> Vec<Lifetime> {
     let mut lifetimes = vec![Lifetime::NEVER; placement.buffers.len()];
-    inputs.iter().for_each(|(input, _)| lifetimes[input.buffer].extend(0));
+    inputs.iter().for_each(|input| lifetimes[input.place.buffer].extend(0));
     for (i, step) in steps.iter().enumerate() {
         lifetimes[step.x.buffer].extend(i + 1);
         step.y.iter().for_each(|y| lifetimes[y.buffer].extend(i + 1));
@@ -274,12 +308,12 @@ mod tests {
         inference.arena.resize(1).unwrap();
         let mut wider = 0;
         for step in &inference.steps {
-            let Kernel::Conv { filters, layer, .. } = &step.kernel else { continue };
+            let Kernel::Conv { filters, layer, geometry, .. } = &step.kernel else { continue };
             let found = inference.arena.read(&step.x).layout;
             let input = (found.height, found.width);
-            let wanted = filters.source_border(&layer.geometry, input, layer.grid);
+            let wanted = filters.source_border(geometry, input, layer.grid);
             assert!(found.border.contains(wanted), "{}: {found:?}", layer.kind());
-            let least = layer.geometry.input_border(input, layer.grid);
+            let least = geometry.input_border(input, layer.grid);
             wider += usize::from(!least.contains(wanted));
         }
         // 1×7 and 7×1 @17×17 by tiles of nine.

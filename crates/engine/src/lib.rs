@@ -13,6 +13,7 @@ mod inference;
 mod lean;
 mod memory;
 mod placement;
+mod space_to_depth;
 mod steps;
 mod training;
 mod tuning;

@@ -218,6 +218,41 @@ pub fn from_nchw(cpu: &Cpu, dense: &[f32], channels: &Channels, y: &mut ViewMut)
     });
 }
 
+/// Space to depth: from dense pictures of `(channels, height, width)`, whose pixels become one of `y`'s
+/// two by two; rows and columns that are missing in the last ones are zeros. Its channels are those of
+/// the upper left pixel, then of the upper right one, the lower left and the lower right one.
+///
+/// Panics where these are more than a block's, or where pictures and `y` are not of these sizes.
+pub fn space_to_depth(
+    cpu: &Cpu,
+    dense: &[f32],
+    (channels, height, width): (usize, usize, usize),
+    y: &mut ViewMut,
+) {
+    let layout = y.layout;
+    assert!(4 * channels <= LANES && y.blocks == 1, "four pixels' channels are one block");
+    let halves = (height.div_ceil(2), width.div_ceil(2));
+    assert_eq!((layout.height, layout.width), halves, "half as many rows and columns");
+    let plane = height * width;
+    assert_eq!(dense.len(), layout.pictures * channels * plane, "all pictures' planes");
+    for_each_band(cpu, y, false, |band| {
+        let picture = &dense[band.picture * channels * plane..][..channels * plane];
+        for i in band.rows.clone() {
+            let pixels = band.row(i).as_chunks_mut::<LANES>().0;
+            pixels.fill([0.0; LANES]);
+            for (lane, part) in (0..4 * channels).map(|lane| (lane, lane / channels)) {
+                let (row, first) = (2 * i + part / 2, part % 2);
+                let from = &picture[lane % channels * plane..][..plane];
+                if row < height {
+                    let row = &from[row * width..][..width];
+                    let values = row.iter().skip(first).step_by(2);
+                    pixels.iter_mut().zip(values).for_each(|(pixel, value)| pixel[lane] = *value);
+                }
+            }
+        }
+    });
+}
+
 /// The inverse of [`from_nchw`].
 pub fn to_nchw(cpu: &Cpu, x: View, channels: &Channels, dense: &mut [f32]) {
     let layout = x.layout;

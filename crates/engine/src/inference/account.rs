@@ -63,11 +63,7 @@ impl Step {
         };
         if let Kernel::Conv { filters, layer, .. } = &self.kernel {
             let algorithm = filters.algorithm();
-            let pairs = (layer.inputs * layer.outputs) as f64;
-            let done = |algorithm: Algorithm| {
-                let work = algorithm.work(&layer.geometry, layer.grid).expect("it is in use");
-                (pairs * work.products).round() as u64
-            };
+            let done = |algorithm| layer.multiply_adds(algorithm).round() as u64;
             (info.multiply_adds, info.done) = (done(Algorithm::Direct), done(algorithm));
             info.layer_kind = layer.kind();
             info.algorithm = Some(algorithm);

@@ -1,5 +1,6 @@
 //! Layers turned into kernel calls.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use inception_kernels::conv::{Algorithm, Filters, Geometry, Rows};
@@ -11,6 +12,7 @@ use inception_net::graph::{Graph, LayerId, Op, Role};
 
 use super::fusion::{End, Fused};
 use crate::EngineError;
+use crate::space_to_depth;
 use crate::algorithms::{Algorithms, Layer};
 use crate::placement::{Place, Placement};
 use crate::steps;
@@ -25,7 +27,14 @@ pub(super) struct Step {
 }
 
 pub(super) enum Kernel {
-    Conv { filters: Box<Filters>, layer: Layer, bias: Vec<f32>, floor: Vec<f32> },
+    Conv {
+        filters: Box<Filters>,
+        layer: Layer,
+        /// What the filters are packed for.
+        geometry: Geometry,
+        bias: Vec<f32>,
+        floor: Vec<f32>,
+    },
     Depthwise { weights: Vec<f32>, inputs: Channels, multiplier: usize, geometry: Geometry },
     MaxPool(Windows),
     AvgPool { windows: Windows, end: Option<(Vec<f32>, Vec<f32>)> },
@@ -50,6 +59,18 @@ pub(super) fn siblings(graph: &Graph, is_identity: impl Fn(&Op) -> bool) -> Vec<
     by_input.into_values().filter(|layers| layers.len() > 1).collect()
 }
 
+/// Whether local response norm is among what follows a layer, up to other convolutions.
+fn is_normed(graph: &Graph, id: LayerId) -> bool {
+    let readers = graph.layers.iter().enumerate().filter(|(_, layer)| layer.inputs.contains(&id));
+    readers.into_iter().any(|(reader, layer)| match layer.op {
+        Op::LocalResponseNorm { .. } => true,
+        Op::MaxPool(_) | Op::AvgPool(_) | Op::Concat | Op::Dropout { .. } => {
+            is_normed(graph, reader)
+        }
+        _ => false,
+    })
+}
+
 /// What lowering needs to know.
 pub(super) struct Lowering<'a> {
     pub fused: &'a Fused,
@@ -60,6 +81,8 @@ pub(super) struct Lowering<'a> {
     pub placement: &'a Placement,
     pub siblings: &'a [Vec<LayerId>],
     pub algorithms: &'a Algorithms,
+    /// Layers whose values somebody wants.
+    pub outputs: &'a [LayerId],
 }
 
 /// A step to be.
@@ -170,17 +193,28 @@ impl Lowering<'_> {
         let layer = &graph.layers[layers[0]];
         let filtering = steps::filtering(&layer.op, graph.layers[input].shape)
             .expect("a convolution or a linear layer");
+        let (geometry, inputs) = (filtering.geometry, x.channels.count());
+        let first = matches!(graph.layers[input].op, Op::Input);
+        let alone = first && layers.len() == 1 && self.is_only_reader(input);
         let whole = Layer {
-            geometry: filtering.geometry,
-            inputs: x.channels.count(),
+            geometry,
+            inputs,
             outputs: y.iter().map(|place| place.channels.count()).sum(),
             input_blocks: x.channels.blocks(),
             output_blocks: y.iter().map(|place| place.channels.blocks()).sum(),
             grid: steps::grid(layer.shape),
-            first: matches!(graph.layers[input].op, Op::Input),
+            space_to_depth: space_to_depth::geometry(&geometry, inputs).filter(|_| alone),
+            first,
+            normed: layers.iter().any(|&id| is_normed(graph, id)),
             paired: self.cpu.isa().pairs_channels(),
         };
         Product { layers, x, y, whole }
+    }
+
+    /// Whether a single layer reads these values and nobody else wants them.
+    fn is_only_reader(&self, input: LayerId) -> bool {
+        let readers = self.placement.needed().flat_map(|id| self.placement.inputs(id));
+        readers.filter(|&&read| read == input).count() == 1 && !self.outputs.contains(&input)
     }
 
     fn packed(
@@ -189,21 +223,29 @@ impl Lowering<'_> {
         algorithm: Algorithm,
         rooms: &mut Vec<Vec<f32>>,
     ) -> Result<Step, EngineError> {
-        let Product { layers, x, y, whole: layer } = product;
-        let geometry = layer.geometry;
+        let Product { layers, mut x, y, whole: layer } = product;
+        let (geometry, inputs, _) = layer.as_computed(algorithm);
+        let in_depth = geometry != layer.geometry;
         let Fused { graph, filters: folded, ends } = self.fused;
         let (mut rows, mut bias, mut floor) = (Vec::new(), Vec::new(), Vec::new());
         rooms.resize_with(rooms.len().max(layers.len()), Vec::new);
         for (id, room) in layers.iter().zip(rooms) {
             let folded = &folded[id];
-            let weights = self.weights.values(folded.tensor, room)?;
-            rows.push(Rows { weights, scale: &folded.scale });
+            let mut weights = Cow::Borrowed(self.weights.values(folded.tensor, room)?);
+            if in_depth {
+                let channels = layer.inputs;
+                weights = space_to_depth::filters(&weights, &layer.geometry, channels).into();
+            }
+            rows.push((weights, &folded.scale));
             let end = ends[id].per_lane();
             bias.extend(end.0);
             floor.extend(end.1);
         }
         // A plan is anybody's to write; what is beyond the error budget is no candidate.
         let fits = Algorithm::candidates(&geometry).contains(&algorithm);
+        if in_depth {
+            x.channels = Channels::new(inputs);
+        }
         let targets: Vec<Channels> = y.iter().map(|place| place.channels.clone()).collect();
         let mut filters = Filters::with_algorithm(&targets, &x.channels, &geometry, algorithm)
             .filter(|_| fits)
@@ -212,9 +254,12 @@ impl Lowering<'_> {
                 kind: layer.kind(),
                 algorithm: algorithm.to_string(),
             })?;
+        let rows: Vec<Rows> =
+            rows.iter().map(|(weights, scale)| Rows { weights, scale }).collect();
         filters.pack_rows(self.cpu, &rows);
         let filters = Box::new(filters);
-        Ok(Step { kernel: Kernel::Conv { filters, layer, bias, floor }, layers, x, y })
+        let kernel = Kernel::Conv { filters, layer, geometry, bias, floor };
+        Ok(Step { kernel, layers, x, y })
     }
 }
 

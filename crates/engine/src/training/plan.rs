@@ -426,7 +426,9 @@ fn filters_forward(
         input_blocks: inputs.blocks(),
         output_blocks: outputs.blocks(),
         grid,
+        space_to_depth: None,
         first: false,
+        normed: false,
         paired: false,
     };
     Filters::with_algorithm(std::slice::from_ref(outputs), inputs, geometry, cheapest(&layer))
@@ -449,7 +451,9 @@ fn filters_backward(
         input_blocks: outputs.div_ceil(LANES),
         output_blocks: inputs.blocks(),
         grid,
+        space_to_depth: None,
         first: false,
+        normed: false,
         paired: false,
     };
     Filters::backward_with(outputs, inputs, geometry, cheapest(&layer))
