@@ -249,27 +249,33 @@ const OVERLAP: f64 = 0.4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::space_to_depth;
 
     #[test]
-    fn large_windows_of_the_input_are_copied_where_channels_are_paired() {
-        let chosen = |side: usize, outputs: usize, grid: usize, paired: bool| {
-            let geometry = Geometry { kernel: (side, side), stride: (2, 2), padding: (0, 0) };
-            let layer = Layer {
-                geometry,
-                inputs: 3,
-                outputs,
-                input_blocks: 1,
-                output_blocks: outputs.div_ceil(LANES),
-                grid: (grid, grid),
-                space_to_depth: None,
-                first: true,
-                normed: true,
-                paired,
+    fn large_windows_of_the_input_are_filtered_minimally_or_copied() {
+        let chosen =
+            |side: usize, outputs: usize, grid: usize, (paired, in_depth): (bool, bool)| {
+                let geometry = Geometry { kernel: (side, side), stride: (2, 2), padding: (0, 0) };
+                let layer = Layer {
+                    geometry,
+                    inputs: 3,
+                    outputs,
+                    input_blocks: 1,
+                    output_blocks: outputs.div_ceil(LANES),
+                    grid: (grid, grid),
+                    space_to_depth: space_to_depth::geometry(&geometry, 3).filter(|_| in_depth),
+                    first: true,
+                    normed: !in_depth,
+                    paired,
+                };
+                layer.cheapest(1.0, |_| true)
             };
-            layer.cheapest(1.0, |_| true)
-        };
-        assert_eq!(chosen(7, 64, 112, true), Algorithm::Product);
-        assert_eq!(chosen(7, 64, 112, false), Algorithm::Direct);
-        assert_eq!(chosen(3, 32, 149, true), Algorithm::Direct);
+        assert_eq!(chosen(7, 64, 112, (true, false)), Algorithm::Product);
+        assert_eq!(chosen(7, 64, 112, (false, false)), Algorithm::Direct);
+        for paired in [true, false] {
+            let tiles = Algorithm::Minimal { rows: 7, columns: 7 };
+            assert_eq!(chosen(7, 64, 112, (paired, true)), tiles);
+            assert_eq!(chosen(3, 32, 149, (paired, true)), Algorithm::Direct);
+        }
     }
 }

@@ -7,7 +7,9 @@ mod stages;
 
 use std::sync::Arc;
 
-use inception_kernels::{Border, Cpu, Epilogue, View, ViewMut, conv, depthwise, lrn, pointwise, pool};
+use inception_kernels::{
+    Border, Cpu, Epilogue, View, ViewMut, conv, depthwise, lrn, pointwise, pool,
+};
 use inception_model::WeightSource;
 use inception_net::graph::{Graph, LayerId, Op, Shape};
 
@@ -126,7 +128,8 @@ impl Inference {
         let place = |&id: &LayerId| (placement.of(id).clone(), graph.layers[id].shape);
         let input = |id: &LayerId| {
             let (place, shape) = place(id);
-            let in_depth = steps.iter().any(|step| step.x.buffer == place.buffer && step.in_depth());
+            let in_depth =
+                steps.iter().any(|step| step.x.buffer == place.buffer && step.in_depth());
             Input { place, shape, in_depth }
         };
         let inputs: Vec<Input> = inputs.iter().map(input).collect();
@@ -296,7 +299,73 @@ fn lifetimes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use inception_net::zoo;
+    use crate::Plan;
+    use crate::reference::{Mode, Reference};
+    use inception_kernels::conv::Algorithm;
+    use inception_kernels::reference::Tensor;
+    use inception_net::{Net, zoo};
+
+    /// A network on 71×84 pictures whose first layer reads them at stride 2.
+    fn custom(layers: &str) -> Graph {
+        let text = format!(
+            r#"
+            name = "custom"
+            classes = 5
+            input = {{ channels = 3, height = 71, width = 84 }}
+            defaults = {{ init = "he", batch_norm = {{ epsilon = 0.001, decay = 0.9, scale = true }} }}
+            preprocessing = {{ resize = "none", order = "rgb", mean = [0, 0, 0], std = [1, 1, 1] }}
+            layer = [ {layers} {{ type = "classifier", name = "fc" }}, ]
+            "#
+        );
+        Net::from_toml(&text).unwrap().graph().unwrap()
+    }
+
+    const FIRST: &str = r#"{ type = "conv", name = "a", kernel = 7, stride = 2, channels = 40, padding = "same" },"#;
+
+    #[test]
+    fn pictures_are_read_in_depth_where_nobody_else_reads_them() {
+        let norm = r#"{ type = "local-response-norm", name = "n", size = 5, alpha = 0.5, beta = 0.75, k = 1.0 },
+            { type = "conv", name = "b", kernel = 1, channels = 7 },"#;
+        let twice = r#"{ type = "branches", name = "m", branches = [
+            [ { type = "conv", name = "a", kernel = 3, stride = 2, channels = 9, padding = "same" } ],
+            [ { type = "max-pool", name = "p", kernel = 3, stride = 2, padding = "same" } ],
+        ] },"#;
+        // Layers, others whose values are wanted, whether it can be, and whether it is by itself.
+        let cases = [
+            (FIRST.to_owned(), vec![], true, true),
+            (FIRST.to_owned(), vec![0], false, false),
+            (FIRST.to_owned() + norm, vec![], true, false),
+            (twice.to_owned(), vec![], false, false),
+        ];
+        for (layers, others, possible, estimated) in cases {
+            let graph = custom(&layers);
+            let weights = inception_model::Weights::initial(&graph, 1);
+            let (logits, cpu) = (graph.main_logits(), Arc::new(Cpu::new(2).unwrap()));
+            let outputs: Vec<LayerId> = [logits].into_iter().chain(others).collect();
+            let plan = |algorithms: &Algorithms| {
+                let cpu = Arc::clone(&cpu);
+                Inference::with_algorithms(&graph, &weights, cpu, &outputs, algorithms).unwrap()
+            };
+            let precise = plan(&Algorithms::Precise);
+            let kind = precise.steps()[0].layer_kind.clone();
+            let tiles = Plan::from([(kind, Algorithm::Minimal { rows: 4, columns: 4 })]);
+            let ways = [(Algorithms::Estimated, estimated), (Algorithms::Planned(tiles), possible)];
+            for (algorithms, in_depth) in ways {
+                let mut inference = plan(&algorithms);
+                assert_eq!(inference.inputs[0].in_depth, in_depth, "{layers}");
+                let pictures = Tensor::random([3, 3, 71, 84], 2);
+                let values: Vec<f32> = pictures.data.iter().map(|&v| v as f32).collect();
+                let pictures = pictures.map(|v| f64::from(v as f32));
+                let expected = Reference::new(&graph, &weights).forward(&pictures, Mode::INFERENCE);
+                let found = inference.run(&values).unwrap();
+                for (found, expected) in found.iter().zip(&expected.outputs[logits].data) {
+                    assert!((f64::from(*found) - expected).abs() < 1e-4, "{found} {expected}");
+                }
+                let alone = inference.run(&values[..values.len() / 3]).unwrap();
+                assert_eq!(alone, found[..alone.len()]);
+            }
+        }
+    }
 
     /// Otherwise they would be computed all the same, only more slowly.
     #[test]

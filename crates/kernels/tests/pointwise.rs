@@ -46,6 +46,19 @@ proptest! {
     }
 
     #[test]
+    fn space_to_depth(
+        channels in 1..=4usize, pictures in 1..=3usize,
+        (height, width) in (1..=30usize, 1..=70usize), place in place(), seed: u64,
+    ) {
+        let x = Tensor::random([pictures, channels, height, width], seed);
+        let dense: Vec<f32> = x.data.iter().map(|v| *v as f32).collect();
+        let expected = reference::pointwise::space_to_depth(&x);
+        check(&expected, 0.0, &Channels::new(4 * channels), place, None, |cpu, y| {
+            pointwise::space_to_depth(cpu, &dense, (channels, height, width), y);
+        });
+    }
+
+    #[test]
     fn dropout(
         channels in channels(), pictures in 1..=2usize, (height, width) in (1..=5usize, 1..=9usize),
         rate in prop_oneof![Just(0.0f32), Just(1.0), 0.0f32..1.0],

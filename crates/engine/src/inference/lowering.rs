@@ -12,9 +12,9 @@ use inception_net::graph::{Graph, LayerId, Op, Role};
 
 use super::fusion::{End, Fused};
 use crate::EngineError;
-use crate::space_to_depth;
 use crate::algorithms::{Algorithms, Layer};
 use crate::placement::{Place, Placement};
+use crate::space_to_depth;
 use crate::steps;
 
 /// One kernel call.
@@ -35,9 +35,17 @@ pub(super) enum Kernel {
         bias: Vec<f32>,
         floor: Vec<f32>,
     },
-    Depthwise { weights: Vec<f32>, inputs: Channels, multiplier: usize, geometry: Geometry },
+    Depthwise {
+        weights: Vec<f32>,
+        inputs: Channels,
+        multiplier: usize,
+        geometry: Geometry,
+    },
     MaxPool(Windows),
-    AvgPool { windows: Windows, end: Option<(Vec<f32>, Vec<f32>)> },
+    AvgPool {
+        windows: Windows,
+        end: Option<(Vec<f32>, Vec<f32>)>,
+    },
     Lrn(Lrn),
     Copy,
 }
@@ -254,8 +262,7 @@ impl Lowering<'_> {
                 kind: layer.kind(),
                 algorithm: algorithm.to_string(),
             })?;
-        let rows: Vec<Rows> =
-            rows.iter().map(|(weights, scale)| Rows { weights, scale }).collect();
+        let rows: Vec<Rows> = rows.iter().map(|(weights, scale)| Rows { weights, scale }).collect();
         filters.pack_rows(self.cpu, &rows);
         let filters = Box::new(filters);
         let kernel = Kernel::Conv { filters, layer, geometry, bias, floor };
