@@ -40,6 +40,7 @@ BINARY = TARGET / "release" / "inception"
 TOLERANCE = 1e-3
 RESTRICTED = {
     "avx2": {
+        "BENCHES_ISA": "avx2",
         "INCEPTION_ISA": "avx2",
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "OV_CPU_MAX_ISA": "AVX2",

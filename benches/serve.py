@@ -69,6 +69,11 @@ def openvino(hint: str) -> Callable[[Path, np.ndarray, int], Engine]:
 
 
 def onnx_runtime(path: Path, pictures: np.ndarray, threads: int) -> Engine:
+    about = "not known"
+    if os.environ.get("BENCHES_ISA") == "avx2":
+        import without_avx512
+
+        about = without_avx512.prepare("onnxruntime")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -76,7 +81,7 @@ def onnx_runtime(path: Path, pictures: np.ndarray, threads: int) -> Engine:
     options.add_free_dimension_override_by_name("N", len(pictures))
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: pictures}
-    return Engine(lambda: session.run(None, feed)[0])
+    return Engine(lambda: session.run(None, feed)[0], lambda: about)
 
 
 def pytorch(

@@ -187,9 +187,19 @@ unsafe fn convolve<V: Vector, const P: usize, const N: usize>(tile: &Tile) {
             for row in 0..tile.rows.0 {
                 let row = block + row as isize * tile.rows.1;
                 for column in 0..tile.columns.0 {
-                    let column = row + column as isize * tile.columns.1;
-                    for at in column..column + lanes {
+                    let mut at = row + column as isize * tile.columns.1;
+                    let end = at + lanes;
+                    while at + UNROLLED as isize <= end {
+                        for i in 0..UNROLLED {
+                            let weights = weights.add(i * N * V::LANES);
+                            outer_product(&mut sums, &x, at + i as isize, weights, LANES);
+                        }
+                        at += UNROLLED as isize;
+                        weights = weights.add(UNROLLED * N * V::LANES);
+                    }
+                    while at < end {
                         outer_product(&mut sums, &x, at, weights, LANES);
+                        at += 1;
                         weights = weights.add(N * V::LANES);
                     }
                 }
@@ -209,8 +219,39 @@ unsafe fn convolve<V: Vector, const P: usize, const N: usize>(tile: &Tile) {
     }
 }
 
+/// Lanes that are multiplied in a row without asking for more in between.
+const UNROLLED: usize = 4;
+
 /// Steps ahead at which weights are asked for: they come from far, one long stream.
 pub(super) const AHEAD: usize = 48;
+
+/// `sums[p][v] += x[p] × weights[v]`, the rows a pixel apart.
+///
+/// # Safety
+/// The values are readable.
+#[inline(always)]
+unsafe fn multiply_lane<V: Vector, const P: usize, const N: usize>(
+    sums: &mut [[V; N]; P],
+    x: *const f32,
+    weights: *const f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut vectors = [V::splat(0.0); N];
+        for v in 0..N {
+            vectors[v] = V::load(weights.add(v * V::LANES));
+            if v * V::LANES % LANES == 0 {
+                prefetch(weights.wrapping_add(AHEAD * N * V::LANES + v * V::LANES));
+            }
+        }
+        for p in 0..P {
+            let value = V::splat(*x.add(p * LANES));
+            for v in 0..N {
+                sums[p][v] = value.mul_add(vectors[v], sums[p][v]);
+            }
+        }
+    }
+}
 
 /// # Safety
 /// See [`Multiply`].
@@ -228,26 +269,26 @@ unsafe fn multiply<V: Vector, const P: usize, const N: usize>(panel: &Panel) {
         let mut weights = panel.weights;
         let (mut ahead, lines) = panel.ahead;
         for block in 0..panel.blocks.0 {
-            let x = panel.x.add(block * panel.blocks.1);
-            for lane in 0..*panel.lanes.add(block) as usize {
-                for _ in 0..lines {
+            let mut x = panel.x.add(block * panel.blocks.1);
+            let mut lanes = *panel.lanes.add(block) as usize;
+            // As many lanes at a time as there are: instructions beside multiply–adds cost where two
+            // threads share a core.
+            while lanes > 0 {
+                let count = if lanes >= UNROLLED { UNROLLED } else { 1 };
+                for _ in 0..lines * count {
                     prefetch_to_l2(ahead);
                     ahead = ahead.wrapping_add(LANES);
                 }
-                let mut vectors = [V::splat(0.0); N];
-                for v in 0..N {
-                    vectors[v] = V::load(weights.add(v * V::LANES));
-                    if v * V::LANES % LANES == 0 {
-                        prefetch(weights.wrapping_add(AHEAD * N * V::LANES + v * V::LANES));
+                if count == UNROLLED {
+                    for i in 0..UNROLLED {
+                        multiply_lane::<V, P, N>(&mut sums, x.add(i), weights.add(i * N * V::LANES));
                     }
+                } else {
+                    multiply_lane::<V, P, N>(&mut sums, x, weights);
                 }
-                for p in 0..P {
-                    let value = V::splat(*x.add(p * LANES + lane));
-                    for v in 0..N {
-                        sums[p][v] = value.mul_add(vectors[v], sums[p][v]);
-                    }
-                }
-                weights = weights.add(N * V::LANES);
+                x = x.add(count);
+                weights = weights.add(count * N * V::LANES);
+                lanes -= count;
             }
         }
         for v in 0..N {
