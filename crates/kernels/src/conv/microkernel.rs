@@ -172,6 +172,7 @@ unsafe fn convolve<V: Vector, const P: usize, const N: usize>(tile: &Tile) {
         let fresh_column = (tile.columns.0 - tile.fresh.1) as isize * tile.columns.1;
 
         let mut weights = tile.weights;
+        let unrolled = const { unrolled::<V>() };
         for block in 0..tile.blocks.0 {
             let lanes = *tile.lanes.add(block) as isize;
             let block = block as isize * tile.blocks.1;
@@ -189,13 +190,13 @@ unsafe fn convolve<V: Vector, const P: usize, const N: usize>(tile: &Tile) {
                 for column in 0..tile.columns.0 {
                     let mut at = row + column as isize * tile.columns.1;
                     let end = at + lanes;
-                    while at + UNROLLED as isize <= end {
-                        for i in 0..UNROLLED {
+                    while at + unrolled as isize <= end {
+                        for i in 0..unrolled {
                             let weights = weights.add(i * N * V::LANES);
                             outer_product(&mut sums, &x, at + i as isize, weights, LANES);
                         }
-                        at += UNROLLED as isize;
-                        weights = weights.add(UNROLLED * N * V::LANES);
+                        at += unrolled as isize;
+                        weights = weights.add(unrolled * N * V::LANES);
                     }
                     while at < end {
                         outer_product(&mut sums, &x, at, weights, LANES);
@@ -219,8 +220,13 @@ unsafe fn convolve<V: Vector, const P: usize, const N: usize>(tile: &Tile) {
     }
 }
 
-/// Lanes that are multiplied in a row without asking for more in between.
-const UNROLLED: usize = 4;
+/// Lanes that are multiplied in a row: instructions beside multiply–adds take their time where two threads
+/// share a core.
+///
+/// Of vectors that are a block there are half as many.
+const fn unrolled<V: Vector>() -> usize {
+    if V::LANES < LANES { 4 } else { 1 }
+}
 
 /// Steps ahead at which weights are asked for: they come from far, one long stream.
 pub(super) const AHEAD: usize = 48;
@@ -268,27 +274,31 @@ unsafe fn multiply<V: Vector, const P: usize, const N: usize>(panel: &Panel) {
         }
         let mut weights = panel.weights;
         let (mut ahead, lines) = panel.ahead;
+        let unrolled = const { unrolled::<V>() };
         for block in 0..panel.blocks.0 {
             let mut x = panel.x.add(block * panel.blocks.1);
-            let mut lanes = *panel.lanes.add(block) as usize;
-            // As many lanes at a time as there are: instructions beside multiply–adds cost where two
-            // threads share a core.
-            while lanes > 0 {
-                let count = if lanes >= UNROLLED { UNROLLED } else { 1 };
-                for _ in 0..lines * count {
+            let lanes = *panel.lanes.add(block) as usize;
+            for _ in 0..lanes / unrolled {
+                for _ in 0..lines {
+                    for i in 0..unrolled {
+                        prefetch_to_l2(ahead.wrapping_add(i * LANES));
+                    }
+                    ahead = ahead.wrapping_add(unrolled * LANES);
+                }
+                for i in 0..unrolled {
+                    multiply_lane::<V, P, N>(&mut sums, x.add(i), weights.add(i * N * V::LANES));
+                }
+                x = x.add(unrolled);
+                weights = weights.add(unrolled * N * V::LANES);
+            }
+            for _ in 0..lanes % unrolled {
+                for _ in 0..lines {
                     prefetch_to_l2(ahead);
                     ahead = ahead.wrapping_add(LANES);
                 }
-                if count == UNROLLED {
-                    for i in 0..UNROLLED {
-                        multiply_lane::<V, P, N>(&mut sums, x.add(i), weights.add(i * N * V::LANES));
-                    }
-                } else {
-                    multiply_lane::<V, P, N>(&mut sums, x, weights);
-                }
-                x = x.add(count);
-                weights = weights.add(count * N * V::LANES);
-                lanes -= count;
+                multiply_lane::<V, P, N>(&mut sums, x, weights);
+                x = x.add(1);
+                weights = weights.add(N * V::LANES);
             }
         }
         for v in 0..N {
