@@ -146,7 +146,7 @@ impl Layer {
     }
 
     /// What an algorithm does for each pair of channels that it [computes](Layer::as_computed) with.
-    fn work(&self, algorithm: Algorithm) -> Option<Work> {
+    pub fn work(&self, algorithm: Algorithm) -> Option<Work> {
         algorithm.work(&self.as_computed(algorithm).0, self.grid)
     }
 
@@ -158,7 +158,7 @@ impl Layer {
 
     /// Channels and blocks of the inputs, and blocks of the outputs, as an algorithm computes with
     /// them: what is mixed is made whole, and a window's values are blocks.
-    fn whole(&self, algorithm: Algorithm) -> (usize, usize, usize) {
+    pub fn whole(&self, algorithm: Algorithm) -> (usize, usize, usize) {
         match algorithm {
             Algorithm::Direct | Algorithm::Minimal { .. } => {
                 let (_, inputs, blocks) = self.as_computed(algorithm);
@@ -186,65 +186,7 @@ impl Layer {
         let (inputs, _, outputs) = self.whole(algorithm);
         (weights * (inputs * outputs * LANES) as f64) as usize * size_of::<f32>()
     }
-
-    /// Estimated time, in multiply–adds of a block's vector. The constants here and below are those
-    /// that choose best, by the time lost, among what the layers of three networks took by each of
-    /// their candidates with one picture and with eight.
-    pub fn cost(&self, algorithm: Algorithm, pictures: f64) -> f64 {
-        let Some(work) = self.work(algorithm) else { return f64::INFINITY };
-        let (inputs, input_blocks, outputs) = self.whole(algorithm);
-        let (inputs, input_blocks, outputs) = (inputs as f64, input_blocks as f64, outputs as f64);
-        let Work { products, sums, weights } = work;
-        let transforms = match algorithm {
-            Algorithm::Direct => 0.0,
-            // Along an axis of n points a transform takes about n / 2 operations a value; with what
-            // they wait for one another and for the values, three times as long.
-            Algorithm::Minimal { rows, columns } => {
-                let Geometry { kernel, stride, .. } = self.as_computed(algorithm).0;
-                let along = |outputs: usize, taps: usize, stride: usize| match taps {
-                    1 => 0.0,
-                    _ => 1.5 * (outputs + taps.div_ceil(stride) - 1) as f64 + 1.0,
-                };
-                let each = along(rows, kernel.0, stride.0) + along(columns, kernel.1, stride.1);
-                let each = if self.first { FIRST_TRANSFORMS * each } else { each };
-                each * (products * input_blocks + sums * outputs)
-            }
-            // What a point takes to add up, move and store.
-            Algorithm::Product | Algorithm::Strassen { .. } => {
-                5.0 * sums * (input_blocks + outputs)
-            }
-        };
-        // Only whole blocks have pairs.
-        let paired = self.paired && (inputs >= LANES as f64 || algorithm == Algorithm::Product);
-        let (each, row) = match (algorithm, paired) {
-            (Algorithm::Direct, _) => (if self.first { FIRST } else { 1.0 }, 0.0),
-            (_, true) => (PAIRED, PAIRED_ROW),
-            (_, false) => (1.0, 0.0),
-        };
-        let products = each * products * inputs * outputs + row * sums * outputs;
-        let arithmetic = pictures * (products + transforms);
-        let streaming = weights * inputs * outputs * STREAM;
-        arithmetic.max(streaming) + OVERLAP * arithmetic.min(streaming)
-    }
 }
-
-/// Multiply–adds of a vector, of all threads together, in the time in which one vector of weights
-/// comes from memory.
-const STREAM: f64 = 12.0;
-
-/// The time of a multiply–add among paired channels, and of what a sum of them takes beside.
-const PAIRED: f64 = 0.6;
-const PAIRED_ROW: f64 = 10.0;
-
-/// The time of a direct multiply–add where a network's input is read, whose few channels leave little
-/// to do for each value of a window.
-const FIRST: f64 = 1.2;
-
-/// The part of their time that transforms take there, which have few blocks to read.
-const FIRST_TRANSFORMS: f64 = 0.55;
-
-/// The part of the lesser of arithmetic and streaming that the greater does not hide.
-const OVERLAP: f64 = 0.4;
 
 #[cfg(test)]
 mod tests {

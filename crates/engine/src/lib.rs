@@ -8,6 +8,7 @@
 //! kernel calls. This crate knows no files and no losses.
 
 mod algorithms;
+mod cost;
 mod error;
 mod inference;
 mod lean;

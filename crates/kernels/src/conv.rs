@@ -139,6 +139,7 @@ impl Algorithm {
             Packing::Direct | Packing::Product => Work {
                 products: (height * width * taps) as f64,
                 sums: (height * width) as f64,
+                rows: (height * width) as f64,
                 weights: taps as f64,
             },
             Packing::Minimal(minimal) => {
@@ -147,6 +148,7 @@ impl Algorithm {
                 Work {
                     products: (tiles * minimal.points() * minimal.folds()) as f64,
                     sums: (tiles * minimal.points()) as f64,
+                    rows: tiles as f64,
                     weights: (minimal.matrices() * minimal.folds()) as f64,
                 }
             }
@@ -155,7 +157,8 @@ impl Algorithm {
                 let pairs = strassen.points() as f64 / (strassen.parts() * strassen.parts()) as f64;
                 let tiles = (height * width).div_ceil(strassen.parts());
                 let sums = (tiles * strassen.points()) as f64 / strassen.parts() as f64;
-                Work { products: tiles as f64 * pairs, sums, weights: pairs }
+                let rows = tiles as f64;
+                Work { products: rows * pairs, sums, rows, weights: pairs }
             }
         })
     }
@@ -204,6 +207,8 @@ pub struct Work {
     /// Sums of them that a picture's outputs are made of, for each output channel: as many as
     /// points, where there are points.
     pub sums: f64,
+    /// Rows of each product of matrices, for a picture: pixels or tiles.
+    pub rows: f64,
     /// Packed weights.
     pub weights: f64,
 }

@@ -130,7 +130,7 @@ impl Lowering<'_> {
         let mut calls = Vec::new();
         let mut done = Vec::new();
         let needed: Vec<LayerId> = self.placement.needed().collect();
-        for &id in &needed {
+        for id in self.order(&needed) {
             let Some(&input) = self.placement.inputs(id).first() else { continue };
             if !done.contains(&id) {
                 let together = self.siblings.iter().find(|layers| layers.contains(&id));
@@ -147,6 +147,38 @@ impl Lowering<'_> {
             }
         }
         Ok(calls)
+    }
+
+    /// The layers in an order in which each finds what it reads. Pools that read what convolutions have
+    /// just read, or written, come right behind them, and with them the convolutions that read the pools:
+    /// later the values would have gone from the cores' caches.
+    fn order(&self, needed: &[LayerId]) -> Vec<LayerId> {
+        let is_pool =
+            |id: LayerId| matches!(self.fused.graph.layers[id].op, Op::MaxPool(_) | Op::AvgPool(_));
+        let readers = |id: LayerId| {
+            needed.iter().copied().filter(move |&reader| self.placement.inputs(reader) == [id])
+        };
+        let mut order: Vec<LayerId> = Vec::new();
+        for &id in needed {
+            let mut next = vec![id];
+            if let Some(siblings) = self.siblings.iter().find(|layers| layers.contains(&id)) {
+                next.extend(siblings.iter().filter(|id| needed.contains(id)));
+                let near: Vec<LayerId> =
+                    self.placement.inputs(id).iter().chain(&next).copied().collect();
+                for pool in near.into_iter().flat_map(readers).filter(|&id| is_pool(id)) {
+                    next.push(pool);
+                    let convolutions =
+                        readers(pool).filter(|&id| self.fused.filters.contains_key(&id));
+                    next.extend(convolutions);
+                }
+            }
+            for id in next {
+                if !order.contains(&id) {
+                    order.push(id);
+                }
+            }
+        }
+        order
     }
 
     /// `None` for layers that are nothing but places: input and concatenation.
