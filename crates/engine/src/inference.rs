@@ -102,7 +102,9 @@ impl Inference {
         steps::check_weights(graph, weights)?;
         let is_identity = |op: &Op| matches!(op, Op::Dropout { .. });
         let places = steps::parameter_places(graph);
-        let fused = Fused::new(steps::begun_at(graph, inputs), &places, weights, outputs)?;
+        let compose = *algorithms != Algorithms::Precise;
+        let graph = steps::begun_at(graph, inputs);
+        let fused = Fused::new(graph, &places, weights, outputs, compose)?;
         let graph = &fused.graph;
         let siblings = lowering::siblings(graph, is_identity);
         let wanted: Vec<LayerId> = outputs.iter().chain(inputs).copied().collect();

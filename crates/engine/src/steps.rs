@@ -64,6 +64,18 @@ pub(crate) fn lrn(op: &Op) -> Option<Lrn> {
     }
 }
 
+/// Whether local response norm is among what follows a layer, up to other convolutions.
+pub(crate) fn is_normed(graph: &Graph, id: LayerId) -> bool {
+    let readers = graph.layers.iter().enumerate().filter(|(_, layer)| layer.inputs.contains(&id));
+    readers.into_iter().any(|(reader, layer)| match layer.op {
+        Op::LocalResponseNorm { .. } => true,
+        Op::MaxPool(_) | Op::AvgPool(_) | Op::Concat | Op::Dropout { .. } => {
+            is_normed(graph, reader)
+        }
+        _ => false,
+    })
+}
+
 pub(crate) fn grid(shape: Shape) -> (usize, usize) {
     (shape.height, shape.width)
 }

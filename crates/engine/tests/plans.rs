@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use compare::{assert_close, cpu, output, pictures, small, without_dropout};
 use inception_engine::reference::{Mode, Reference};
-use inception_engine::{Cpu, Inference, Isa, NormMode, Training};
+use inception_engine::{Algorithms, Cpu, Inference, Isa, NormMode, Training};
 use inception_kernels::reference::Tensor;
 use inception_net::graph::Graph;
 use inception_net::zoo;
@@ -78,6 +78,41 @@ fn awkward() -> impl Iterator<Item = (String, Graph)> {
     ]
     .into_iter()
     .map(|(name, layers)| (name.to_owned(), custom(layers)))
+}
+
+/// A separable convolution of the picture is one convolution, unless somebody wants what is between, or
+/// all is to be computed directly, or local response norm follows.
+#[test]
+fn separable_first_layers_are_composed() {
+    const SEPARABLE: &str = r#"{ type = "separable-conv", name = "a", kernel = 5, stride = 2, multiplier = 3, channels = 21, padding = "same" },"#;
+    let norm = r#"{ type = "local-response-norm", name = "n", size = 5, alpha = 0.5, beta = 0.75, k = 1.0 },"#;
+    let normed = format!("{SEPARABLE} {norm}");
+    let twice =
+        r#"{ type = "conv", name = "b", kernel = 3, channels = 4 },"#.to_owned() + SEPARABLE;
+    let (estimated, precise) = (&Algorithms::Estimated, &Algorithms::Precise);
+    let cases = [
+        (SEPARABLE, estimated, false, true),
+        (SEPARABLE, estimated, true, false),
+        (SEPARABLE, precise, false, false),
+        (&normed, estimated, false, false),
+        (&twice, estimated, false, false),
+    ];
+    for (layers, algorithms, between, composed) in cases {
+        let graph = custom(layers);
+        let weights = formula::weights(&graph);
+        let (values, tensor) = pictures(&graph, 2);
+        let pass = Reference::new(&graph, &weights).forward(&tensor, Mode::INFERENCE);
+        let depthwise = graph.layers.iter().position(|layer| layer.name == "a.depthwise").unwrap();
+        let mut outputs = vec![graph.main_logits()];
+        outputs.extend(between.then_some(depthwise));
+        let mut engine =
+            Inference::with_algorithms(&graph, &weights, cpu(2), &outputs, algorithms).unwrap();
+        let names: Vec<String> = engine.steps().iter().map(|step| step.layers.join(" ")).collect();
+        assert_eq!(names.contains(&"a.depthwise + a".to_owned()), composed, "{layers} {names:?}");
+        for (id, found) in outputs.iter().zip(engine.run_all(&values).unwrap()) {
+            assert_close(&graph.layers[*id].name, &found, &pass.outputs[*id].data, INFERENCE);
+        }
+    }
 }
 
 #[test]

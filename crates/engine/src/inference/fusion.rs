@@ -1,5 +1,6 @@
 //! The network as inference computes it: batch norm folded into the filters, average pools behind
-//! the 1×1 convolutions that follow them.
+//! the 1×1 convolutions that follow them, a picture's depthwise convolution and the 1×1 convolution
+//! behind it in one.
 
 use std::collections::HashMap;
 
@@ -7,6 +8,7 @@ use inception_kernels::{LINEAR, RELU};
 use inception_model::{ModelError, WeightSource};
 use inception_net::graph::{Graph, LayerId, Op, Role};
 
+use crate::space_to_depth;
 use crate::steps::{self, Filtering};
 
 /// A graph whose filters and their ends stand beside it, by layer.
@@ -22,6 +24,8 @@ pub(super) struct Filter {
     pub tensor: usize,
     /// Empty for 1.
     pub scale: Vec<f64>,
+    /// What is in the tensor's place, where that is not it.
+    pub composed: Option<Vec<f32>>,
 }
 
 /// What is done to a layer's sums.
@@ -48,12 +52,13 @@ impl End {
 }
 
 impl Fused {
-    /// Folds and swaps; `outputs` are layers whose values somebody wants.
+    /// Folds, composes if asked to, and swaps; `outputs` are layers whose values somebody wants.
     pub fn new(
         graph: Graph,
         places: &HashMap<(LayerId, Role), usize>,
         weights: &dyn WeightSource,
         outputs: &[LayerId],
+        compose: bool,
     ) -> Result<Self, ModelError> {
         let (mut filters, mut ends) = (HashMap::new(), HashMap::new());
         for (id, layer) in graph.layers.iter().enumerate() {
@@ -67,22 +72,92 @@ impl Fused {
             };
             let (scale, bias) = folded(&filtering, layer.shape.channels, values)?;
             let tensor = places[&(id, Role::Weight)];
-            filters.insert(id, Filter { tensor, scale });
+            filters.insert(id, Filter { tensor, scale, composed: None });
             ends.insert(id, End { bias, relu: filtering.relu });
         }
         let mut fused = Self { graph, filters, ends };
+        if compose {
+            fused.compose_depthwise(places, weights, outputs)?;
+        }
         fused.swap_pools(outputs);
         Ok(fused)
+    }
+
+    /// By layer, those that read it.
+    fn readers(&self) -> Vec<Vec<LayerId>> {
+        let mut readers = vec![Vec::new(); self.graph.layers.len()];
+        for (id, layer) in self.graph.layers.iter().enumerate() {
+            layer.inputs.iter().for_each(|&input| readers[input].push(id));
+        }
+        readers
+    }
+
+    /// A depthwise convolution and the 1×1 convolution of its channels are one convolution. That has more
+    /// multiplications, but takes less time where it reads a picture by space to depth.
+    fn compose_depthwise(
+        &mut self,
+        places: &HashMap<(LayerId, Role), usize>,
+        weights: &dyn WeightSource,
+        outputs: &[LayerId],
+    ) -> Result<(), ModelError> {
+        let readers = self.readers();
+        let is_alone = |id: LayerId| readers[id].len() == 1 && !outputs.contains(&id);
+        for (id, readers) in readers.iter().enumerate() {
+            let &[conv] = &readers[..] else { continue };
+            let Some(&input) = self.graph.layers[id].inputs.first() else { continue };
+            if is_alone(id) && is_alone(input) && self.composes(id, conv) {
+                self.compose(id, conv, places, weights)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn composes(&self, id: LayerId, conv: LayerId) -> bool {
+        let (first, second) = (&self.graph.layers[id], &self.graph.layers[conv]);
+        let (Op::Depthwise { window, .. }, Op::Conv(op)) = (&first.op, &second.op) else {
+            return false;
+        };
+        let input = &self.graph.layers[first.inputs[0]];
+        let in_depth = space_to_depth::geometry(&steps::geometry(window), input.shape.channels);
+        steps::geometry(&op.window) == steps::POINTWISE
+            && matches!(input.op, Op::Input)
+            && in_depth.is_some()
+            && !steps::is_normed(&self.graph, conv)
+    }
+
+    /// Makes the second convolution do what both do.
+    fn compose(
+        &mut self,
+        id: LayerId,
+        conv: LayerId,
+        places: &HashMap<(LayerId, Role), usize>,
+        weights: &dyn WeightSource,
+    ) -> Result<(), ModelError> {
+        let Op::Depthwise { multiplier, window, .. } = self.graph.layers[id].op else {
+            return Ok(());
+        };
+        let mut rooms = [Vec::new(), Vec::new()];
+        let [of_first, of_second] = &mut rooms;
+        let of_first = weights.values(places[&(id, Role::Weight)], of_first)?;
+        let of_second = weights.values(places[&(conv, Role::Weight)], of_second)?;
+        let composed = composed(of_first, of_second, multiplier, window.kernel);
+        if let Some(filter) = self.filters.get_mut(&conv) {
+            filter.composed = Some(composed);
+        }
+        let (first, second) = self.graph.layers.split_at_mut(conv);
+        let (before, after) = (&first[id], &mut second[0]);
+        after.inputs.clone_from(&before.inputs);
+        after.name = format!("{} + {}", before.name, after.name);
+        if let Op::Conv(op) = &mut after.op {
+            op.window = window;
+        }
+        Ok(())
     }
 
     /// A mean over a window and a 1×1 convolution commute (each pixel's divisor is the same for
     /// all channels), so that the pool may have the fewer channels; bias and ReLU come last.
     fn swap_pools(&mut self, outputs: &[LayerId]) {
-        let mut readers = vec![Vec::new(); self.graph.layers.len()];
-        for (id, layer) in self.graph.layers.iter().enumerate() {
-            layer.inputs.iter().for_each(|&input| readers[input].push(id));
-        }
-        for (pool, readers) in readers.iter().enumerate() {
+        for (pool, readers) in self.readers().iter().enumerate() {
             if let [conv] = readers[..]
                 && !outputs.contains(&pool)
                 && self.swaps(pool, conv)
@@ -114,6 +189,29 @@ impl Fused {
         }
         self.ends.insert(pool, End::none(shape.channels));
     }
+}
+
+/// The filters, `[output][input][row][column]`, of a depthwise convolution, `[channel][row][column]`, and a
+/// 1×1 convolution of its channels, `[output][channel]`.
+fn composed(
+    depthwise: &[f32],
+    pointwise: &[f32],
+    multiplier: usize,
+    kernel: (usize, usize),
+) -> Vec<f32> {
+    let taps = kernel.0 * kernel.1;
+    let of_input = |weights: &[f32], filters: &[f32], tap: usize| {
+        let products = weights.iter().zip(filters.iter().skip(tap).step_by(taps));
+        products.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>() as f32
+    };
+    let inputs = || depthwise.chunks(multiplier * taps);
+    let rows = pointwise.chunks(depthwise.len() / taps);
+    rows.flat_map(|row| {
+        row.chunks(multiplier).zip(inputs()).flat_map(move |(weights, filters)| {
+            (0..taps).map(move |tap| of_input(weights, filters, tap))
+        })
+    })
+    .collect()
 }
 
 /// What the running statistics of batch norm make of filters and bias, in `f64`.

@@ -67,18 +67,6 @@ pub(super) fn siblings(graph: &Graph, is_identity: impl Fn(&Op) -> bool) -> Vec<
     by_input.into_values().filter(|layers| layers.len() > 1).collect()
 }
 
-/// Whether local response norm is among what follows a layer, up to other convolutions.
-fn is_normed(graph: &Graph, id: LayerId) -> bool {
-    let readers = graph.layers.iter().enumerate().filter(|(_, layer)| layer.inputs.contains(&id));
-    readers.into_iter().any(|(reader, layer)| match layer.op {
-        Op::LocalResponseNorm { .. } => true,
-        Op::MaxPool(_) | Op::AvgPool(_) | Op::Concat | Op::Dropout { .. } => {
-            is_normed(graph, reader)
-        }
-        _ => false,
-    })
-}
-
 /// What lowering needs to know.
 pub(super) struct Lowering<'a> {
     pub fused: &'a Fused,
@@ -245,7 +233,7 @@ impl Lowering<'_> {
             grid: steps::grid(layer.shape),
             space_to_depth: space_to_depth::geometry(&geometry, inputs).filter(|_| alone),
             first,
-            normed: layers.iter().any(|&id| is_normed(graph, id)),
+            normed: layers.iter().any(|&id| steps::is_normed(graph, id)),
             paired: self.cpu.isa().pairs_channels(),
         };
         Product { layers, x, y, whole }
@@ -271,7 +259,10 @@ impl Lowering<'_> {
         rooms.resize_with(rooms.len().max(layers.len()), Vec::new);
         for (id, room) in layers.iter().zip(rooms) {
             let folded = &folded[id];
-            let mut weights = Cow::Borrowed(self.weights.values(folded.tensor, room)?);
+            let mut weights = Cow::Borrowed(match &folded.composed {
+                Some(composed) => &**composed,
+                None => self.weights.values(folded.tensor, room)?,
+            });
             if in_depth {
                 let channels = layer.inputs;
                 weights = space_to_depth::filters(&weights, &layer.geometry, channels).into();
