@@ -56,8 +56,18 @@ pub(crate) struct Layer {
     pub first: bool,
     /// Whether local response norm follows, before other convolutions.
     pub normed: bool,
-    /// Whether the processor [pairs channels](inception_kernels::Isa::pairs_channels).
-    pub paired: bool,
+    pub purpose: Purpose,
+}
+
+/// What a convolution is computed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Inference {
+        /// Whether the processor [pairs channels](inception_kernels::Isa::pairs_channels).
+        paired: bool,
+    },
+    /// Weights are packed anew each time, and not paired.
+    Training,
 }
 
 impl Algorithms {
@@ -131,8 +141,8 @@ impl Layer {
         }
         // Without pairs direct convolution does the same without copying; for several taps of many
         // channels minimal filtering has fewer multiplications.
-        let pays =
-            self.paired && self.grid != (1, 1) && (self.first || self.geometry.kernel == (1, 1));
+        let paired = self.purpose == Purpose::Inference { paired: true };
+        let pays = paired && self.grid != (1, 1) && (self.first || self.geometry.kernel == (1, 1));
         all.retain(|&algorithm| pays || algorithm != Algorithm::Product);
         all
     }
@@ -208,7 +218,7 @@ mod tests {
                     space_to_depth: space_to_depth::geometry(&geometry, 3).filter(|_| in_depth),
                     first: true,
                     normed: !in_depth,
-                    paired,
+                    purpose: Purpose::Inference { paired },
                 };
                 layer.cheapest(1.0, |_| true)
             };

@@ -6,7 +6,7 @@
 use inception_kernels::LANES;
 use inception_kernels::conv::{Algorithm, Geometry, Work};
 
-use crate::algorithms::Layer;
+use crate::algorithms::{Layer, Purpose};
 
 /// What things take, in direct multiply–adds of a block's vector.
 struct Rates {
@@ -51,6 +51,18 @@ const SINGLE: Rates = Rates {
     overlap: 0.31,
 };
 
+/// In training, forward and back.
+const TRAINING: Rates = Rates {
+    multiply_add: 1.0,
+    sum: 0.0,
+    panel: 0.0,
+    rows: 6.0,
+    point: 1.6,
+    value: 5.0,
+    weight: 12.0,
+    overlap: 0.4,
+};
+
 /// The time of a direct multiply–add where a network's input is read, whose few channels leave little
 /// to do for each value of a window.
 const FIRST: f64 = 1.2;
@@ -65,7 +77,11 @@ impl Layer {
         let (inputs, _, outputs) = self.whole(algorithm);
         // Only whole blocks have pairs.
         let whole = inputs >= LANES || algorithm == Algorithm::Product;
-        let rates = if self.paired && whole { PAIRED } else { SINGLE };
+        let rates = match self.purpose {
+            Purpose::Training => TRAINING,
+            Purpose::Inference { paired: true } if whole => PAIRED,
+            Purpose::Inference { .. } => SINGLE,
+        };
         let pairs = (inputs * outputs) as f64;
         let arithmetic = match algorithm {
             Algorithm::Direct => pairs * work.products * if self.first { FIRST } else { 1.0 },

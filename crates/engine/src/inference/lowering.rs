@@ -12,7 +12,7 @@ use inception_net::graph::{Graph, LayerId, Op, Role};
 
 use super::fusion::{End, Fused};
 use crate::EngineError;
-use crate::algorithms::{Algorithms, Layer};
+use crate::algorithms::{Algorithms, Layer, Purpose};
 use crate::placement::{Place, Placement};
 use crate::space_to_depth;
 use crate::steps;
@@ -234,7 +234,7 @@ impl Lowering<'_> {
             space_to_depth: space_to_depth::geometry(&geometry, inputs).filter(|_| alone),
             first,
             normed: layers.iter().any(|&id| steps::is_normed(graph, id)),
-            paired: self.cpu.isa().pairs_channels(),
+            purpose: Purpose::Inference { paired: self.cpu.isa().pairs_channels() },
         };
         Product { layers, x, y, whole }
     }

@@ -9,7 +9,7 @@ use inception_kernels::{Border, Channels, LANES};
 use inception_net::graph::{BatchNorm, Graph, LayerId, Op, Role};
 
 use super::{LayerMode, NormMode};
-use crate::algorithms::Layer;
+use crate::algorithms::{Layer, Purpose};
 use crate::memory::{Arena, Lifetime};
 use crate::placement::{Place, Placement, TensorSpec};
 use crate::steps;
@@ -429,7 +429,7 @@ fn filters_forward(
         space_to_depth: None,
         first: false,
         normed: false,
-        paired: false,
+        purpose: Purpose::Training,
     };
     Filters::with_algorithm(std::slice::from_ref(outputs), inputs, geometry, cheapest(&layer))
         .expect("a candidate applies")
@@ -454,7 +454,7 @@ fn filters_backward(
         space_to_depth: None,
         first: false,
         normed: false,
-        paired: false,
+        purpose: Purpose::Training,
     };
     Filters::backward_with(outputs, inputs, geometry, cheapest(&layer))
         .unwrap_or_else(|| Filters::backward(outputs, inputs, geometry))
