@@ -2,7 +2,8 @@
 
 Programs learn what a processor has from its instruction `cpuid`. In a copy of the package each `cpuid` becomes `ud2`,
 which is as long and which no processor executes: Linux sends the process SIGILL instead. Its handler executes `cpuid`,
-takes AVX-512 and what goes with it out of the answer, and goes on behind the instruction.
+takes AVX-512 and what goes with it out of the answer, and goes on behind the instruction. It takes any SIGILL for that:
+a program that means to end itself by `ud2` goes on too. Libraries beside the package's folder are left as they are.
 """
 
 import ctypes
@@ -35,7 +36,8 @@ HANDLER = """
     jmp  2f
 1:  cmp  r10d, 1
     jne  2f
-    and  eax, 0xffffffdf        ; BF16
+    and  eax, 0xffdfffdf        ; BF16, AMX-FP16
+    and  edx, 0xfff7ffff        ; AVX10
 2:  mov  [r8 + 0x80], rbx
     mov  [r8 + 0x88], rdx
     mov  [r8 + 0x90], rax
@@ -46,9 +48,9 @@ HANDLER = """
 """
 """In machine code below: Python cannot run where the signal comes, in the middle of the dynamic linker's work."""
 CODE = bytes.fromhex(
-    "53 4989d0 418b8090000000 418b8898000000 4189c1 4189ca 0fa2 4183f907 7522 4585d2 7514 81e3ffffdc23 81e1bda7ffff"
-    "81e2f3fe3ffc eb09 4183fa01 7503 83e0df 49899880000000 49899088000000 49898090000000 49898898000000"
-    "498380a800000002 5b c3"
+    "534989d0418b8090000000418b88980000004189c14189ca0fa24183f907752a4585d2751481e3ffffdc2381e1bda7ffff81"
+    "e2f3fe3ffceb114183fa01750b25dfffdfff81e2fffff7ff4989988000000049899088000000498980900000004989889800"
+    "0000498380a8000000025bc3"
 )
 SA_SIGINFO, SA_NODEFER = 4, 0x40000000
 

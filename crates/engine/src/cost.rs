@@ -76,7 +76,8 @@ impl Layer {
         let Some(work) = self.work(algorithm) else { return f64::INFINITY };
         let (inputs, _, outputs) = self.whole(algorithm);
         // Only whole blocks have pairs.
-        let whole = inputs >= LANES || algorithm == Algorithm::Product;
+        let (kernel, summed) = (self.geometry.kernel, algorithm == Algorithm::Product);
+        let whole = inputs * if summed { kernel.0 * kernel.1 } else { 1 } >= LANES;
         let rates = match self.purpose {
             Purpose::Training => TRAINING,
             Purpose::Inference { paired: true } if whole => PAIRED,

@@ -336,6 +336,13 @@ mod tests {
         let cases = [
             (FIRST.to_owned(), vec![], true, true),
             (FIRST.to_owned(), vec![0], false, false),
+            // Dropout is the picture itself.
+            (
+                r#"{ type = "dropout", name = "d", rate = 0.5 },"#.to_owned() + FIRST,
+                vec![1],
+                false,
+                false,
+            ),
             (FIRST.to_owned() + norm, vec![], true, false),
             (twice.to_owned(), vec![], false, false),
         ];

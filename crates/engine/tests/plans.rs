@@ -63,6 +63,18 @@ fn awkward() -> impl Iterator<Item = (String, Graph)> {
             ] },
             { type = "avg-pool", name = "q", kernel = 2, stride = 2 },
             { type = "conv", name = "c", kernel = 2, stride = 2, channels = 33 },"#),
+        ("another branch between two that read the same", r#"
+            { type = "branches", name = "m", branches = [
+                [ { type = "conv", name = "a", kernel = 1, channels = 10 } ],
+                [ { type = "max-pool", name = "p", kernel = 3, stride = 1, padding = "same" } ],
+                [ { type = "conv", name = "b", kernel = 1, channels = 18 } ],
+                [ { type = "conv", name = "c", kernel = 1, channels = 3 } ],
+            ] },"#),
+        ("an average pool before two convolutions", r#"
+            { type = "conv", name = "stem", kernel = 3, channels = 20 },
+            { type = "avg-pool", name = "p", kernel = 3, stride = 1, padding = "same" },
+            { type = "conv", name = "a", kernel = 1, channels = 10 },
+            { type = "conv", name = "b", kernel = 1, channels = 6 },"#),
         ("ragged branches under channel-wise layers, nested", r#"
             { type = "branches", name = "m", branches = [
                 [ { type = "conv", name = "a", kernel = 1, channels = 17 },

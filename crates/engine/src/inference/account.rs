@@ -61,10 +61,10 @@ impl Step {
             done: 0,
             weights: 0,
         };
-        if let Kernel::Conv { filters, layer, .. } = &self.kernel {
+        if let Kernel::Conv { filters, layer, multiply_adds, .. } = &self.kernel {
             let algorithm = filters.algorithm();
-            let done = |algorithm| layer.multiply_adds(algorithm).round() as u64;
-            (info.multiply_adds, info.done) = (done(Algorithm::Direct), done(algorithm));
+            info.multiply_adds = *multiply_adds;
+            info.done = layer.multiply_adds(algorithm).round() as u64;
             info.layer_kind = layer.kind();
             info.algorithm = Some(algorithm);
             info.candidates = layer.candidates();

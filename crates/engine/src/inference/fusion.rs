@@ -25,7 +25,14 @@ pub(super) struct Filter {
     /// Empty for 1.
     pub scale: Vec<f64>,
     /// What is in the tensor's place, where that is not it.
-    pub composed: Option<Vec<f32>>,
+    pub composed: Option<Composed>,
+}
+
+/// The filters of two layers as one.
+pub(super) struct Composed {
+    pub weights: Vec<f32>,
+    /// What the two layers take by their definitions, for a picture.
+    pub multiply_adds: u64,
 }
 
 /// What is done to a layer's sums.
@@ -119,7 +126,9 @@ impl Fused {
         };
         let input = &self.graph.layers[first.inputs[0]];
         let in_depth = space_to_depth::geometry(&steps::geometry(window), input.shape.channels);
-        steps::geometry(&op.window) == steps::POINTWISE
+        // Smaller ones the estimate leaves direct.
+        window.kernel.0.min(window.kernel.1) >= 5
+            && steps::geometry(&op.window) == steps::POINTWISE
             && matches!(input.op, Op::Input)
             && in_depth.is_some()
             && !steps::is_normed(&self.graph, conv)
@@ -140,7 +149,10 @@ impl Fused {
         let [of_first, of_second] = &mut rooms;
         let of_first = weights.values(places[&(id, Role::Weight)], of_first)?;
         let of_second = weights.values(places[&(conv, Role::Weight)], of_second)?;
-        let composed = composed(of_first, of_second, multiplier, window.kernel);
+        let composed = Composed {
+            weights: composed(of_first, of_second, multiplier, window.kernel),
+            multiply_adds: (self.graph.multiply_adds(id) + self.graph.multiply_adds(conv)) as u64,
+        };
         if let Some(filter) = self.filters.get_mut(&conv) {
             filter.composed = Some(composed);
         }
@@ -171,7 +183,9 @@ impl Fused {
         let (before, after) = (&self.graph.layers[pool], &self.graph.layers[conv]);
         let (Op::AvgPool(_), Op::Conv(op)) = (&before.op, &after.op) else { return false };
         let input = self.graph.layers[before.inputs[0]].shape;
-        steps::geometry(&op.window) == steps::POINTWISE
+        // A pool that stands in a convolution's place already ends like that.
+        !self.ends.contains_key(&pool)
+            && steps::geometry(&op.window) == steps::POINTWISE
             && steps::grid(input) == steps::grid(before.shape)
             && after.shape.channels <= input.channels
     }

@@ -32,6 +32,8 @@ pub(super) enum Kernel {
         layer: Layer,
         /// What the filters are packed for.
         geometry: Geometry,
+        /// By the layers' definition, for a picture.
+        multiply_adds: u64,
         bias: Vec<f32>,
         floor: Vec<f32>,
     },
@@ -127,7 +129,9 @@ impl Lowering<'_> {
                     |layers| layers.iter().copied().filter(|id| needed.contains(id)).collect(),
                 );
                 done.extend(&layers);
-                calls.extend(self.call(layers, input)?);
+                for layers in self.apart(layers) {
+                    calls.extend(self.call(layers, input)?);
+                }
             }
             for copy in self.placement.copies(id) {
                 let (x, y) = (self.placement.of(copy.from).clone(), vec![copy.to.clone()]);
@@ -135,6 +139,31 @@ impl Lowering<'_> {
             }
         }
         Ok(calls)
+    }
+
+    /// Layers that are to be one product, as several where they write the same tensor and others' blocks
+    /// lie between theirs.
+    fn apart(&self, mut layers: Vec<LayerId>) -> Vec<Vec<LayerId>> {
+        layers.sort_by_key(|&id| self.key(id));
+        let mut products: Vec<Vec<LayerId>> = Vec::new();
+        for id in layers {
+            let place = self.placement.of(id);
+            let fits = |product: &&mut Vec<LayerId>| {
+                let last = self.placement.of(product[product.len() - 1]);
+                last.buffer != place.buffer || last.is_before(place)
+            };
+            match products.iter_mut().find(fits) {
+                Some(product) => product.push(id),
+                None => products.push(vec![id]),
+            }
+        }
+        products
+    }
+
+    /// Where a layer's output lies.
+    fn key(&self, id: LayerId) -> (usize, usize) {
+        let place = self.placement.of(id);
+        (place.buffer, place.first_block)
     }
 
     /// The layers in an order in which each finds what it reads. Pools that read what convolutions have
@@ -201,12 +230,8 @@ impl Lowering<'_> {
         Ok(Some(Call::Other(Step { kernel, layers, x, y })))
     }
 
-    fn product(&self, mut layers: Vec<LayerId>, input: LayerId, x: Place) -> Product {
-        let key = |&id: &LayerId| {
-            let place = self.placement.of(id);
-            (place.buffer, place.first_block)
-        };
-        layers.sort_by_key(key);
+    /// Of layers in the order in which their outputs lie in memory.
+    fn product(&self, layers: Vec<LayerId>, input: LayerId, x: Place) -> Product {
         let mut y: Vec<Place> = Vec::new();
         for &id in &layers {
             let place = self.placement.of(id);
@@ -242,7 +267,9 @@ impl Lowering<'_> {
     /// Whether a single layer reads these values and nobody else wants them.
     fn is_only_reader(&self, input: LayerId) -> bool {
         let readers = self.placement.needed().flat_map(|id| self.placement.inputs(id));
-        readers.filter(|&&read| read == input).count() == 1 && !self.outputs.contains(&input)
+        let place = self.placement.of(input);
+        readers.filter(|&&read| read == input).count() == 1
+            && self.outputs.iter().all(|&output| self.placement.of(output) != place)
     }
 
     fn packed(
@@ -260,7 +287,7 @@ impl Lowering<'_> {
         for (id, room) in layers.iter().zip(rooms) {
             let folded = &folded[id];
             let mut weights = Cow::Borrowed(match &folded.composed {
-                Some(composed) => &**composed,
+                Some(composed) => &*composed.weights,
                 None => self.weights.values(folded.tensor, room)?,
             });
             if in_depth {
@@ -288,7 +315,10 @@ impl Lowering<'_> {
         let rows: Vec<Rows> = rows.iter().map(|(weights, scale)| Rows { weights, scale }).collect();
         filters.pack_rows(self.cpu, &rows);
         let filters = Box::new(filters);
-        let kernel = Kernel::Conv { filters, layer, geometry, bias, floor };
+        let direct = layer.multiply_adds(Algorithm::Direct).round() as u64;
+        let composed = folded[&layers[0]].composed.as_ref();
+        let multiply_adds = composed.map_or(direct, |composed| composed.multiply_adds);
+        let kernel = Kernel::Conv { filters, layer, geometry, multiply_adds, bias, floor };
         Ok(Step { kernel, layers, x, y })
     }
 }

@@ -220,10 +220,8 @@ unsafe fn convolve<V: Vector, const P: usize, const N: usize>(tile: &Tile) {
     }
 }
 
-/// Lanes that are multiplied in a row: instructions beside multiply–adds take their time where two threads
-/// share a core.
-///
-/// Of vectors that are a block there are half as many.
+/// Lanes that are multiplied in a row where vectors are less than a block: their many instructions leave
+/// little for others, least of all where two threads share a core.
 const fn unrolled<V: Vector>() -> usize {
     if V::LANES < LANES { 4 } else { 1 }
 }
