@@ -36,7 +36,7 @@ fn the_plan_can_be_printed_and_overridden() {
         place.run(&[&["explain-plan"], &NETWORK[..], options].concat()).succeeds().out
     };
     let table = explain(&[]);
-    for word in ["Mixed_5b: branch1x1 + branch5x5_1", "F(1×", "F(4×4)", "estimated", "are done"] {
+    for word in ["Mixed_5b: branch1x1 + branch5x5_1", "F(1×", "F(7×7)", "estimated", "are done"] {
         assert!(table.contains(word), "{word} is not in\n{table}");
     }
     let precise: serde_json::Value =
