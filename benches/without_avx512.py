@@ -18,35 +18,34 @@ from typing import BinaryIO
 from materials import FOLDER
 
 CPUID, UD2 = b"\x0f\xa2", b"\x0f\x0b"
-HANDLER = """
-    push rbx
-    mov  r8, rdx                ; third argument: ucontext_t
-    mov  eax, [r8 + 0x90]       ; the leaf that was asked for
-    mov  ecx, [r8 + 0x98]       ; and the part of it
-    mov  r9d, eax
-    mov  r10d, ecx
-    cpuid
-    cmp  r9d, 7
-    jne  2f
-    test r10d, r10d
-    jne  1f
-    and  ebx, 0x23dcffff        ; F, DQ, IFMA, PF, ER, CD, BW, VL
-    and  ecx, 0xffffa7bd        ; VBMI, VBMI2, VNNI, BITALG, VPOPCNTDQ
-    and  edx, 0xfc3ffef3        ; 4VNNIW, 4FMAPS, VP2INTERSECT, FP16; AMX
-    jmp  2f
-1:  cmp  r10d, 1
-    jne  2f
-    and  eax, 0xffdfffdf        ; BF16, AMX-FP16
-    and  edx, 0xfff7ffff        ; AVX10
-2:  mov  [r8 + 0x80], rbx
-    mov  [r8 + 0x88], rdx
-    mov  [r8 + 0x90], rax
-    mov  [r8 + 0x98], rcx
-    add  qword ptr [r8 + 0xa8], 2
-    pop  rbx
-    ret
-"""
-"""In machine code below: Python cannot run where the signal comes, in the middle of the dynamic linker's work."""
+# The handler, in machine code: Python cannot run where the signal comes, in the middle of the dynamic linker's work.
+#
+#     push rbx
+#     mov  r8, rdx                ; third argument: ucontext_t
+#     mov  eax, [r8 + 0x90]       ; the leaf that was asked for
+#     mov  ecx, [r8 + 0x98]       ; and the part of it
+#     mov  r9d, eax
+#     mov  r10d, ecx
+#     cpuid
+#     cmp  r9d, 7
+#     jne  2f
+#     test r10d, r10d
+#     jne  1f
+#     and  ebx, 0x23dcffff        ; F, DQ, IFMA, PF, ER, CD, BW, VL
+#     and  ecx, 0xffffa7bd        ; VBMI, VBMI2, VNNI, BITALG, VPOPCNTDQ
+#     and  edx, 0xfc3ffef3        ; 4VNNIW, 4FMAPS, VP2INTERSECT, FP16; AMX
+#     jmp  2f
+# 1:  cmp  r10d, 1
+#     jne  2f
+#     and  eax, 0xffdfffdf        ; BF16, AMX-FP16
+#     and  edx, 0xfff7ffff        ; AVX10
+# 2:  mov  [r8 + 0x80], rbx
+#     mov  [r8 + 0x88], rdx
+#     mov  [r8 + 0x90], rax
+#     mov  [r8 + 0x98], rcx
+#     add  qword ptr [r8 + 0xa8], 2
+#     pop  rbx
+#     ret
 CODE = bytes.fromhex(
     "534989d0418b8090000000418b88980000004189c14189ca0fa24183f907752a4585d2751481e3ffffdc2381e1bda7ffff81"
     "e2f3fe3ffceb114183fa01750b25dfffdfff81e2fffff7ff4989988000000049899088000000498980900000004989889800"

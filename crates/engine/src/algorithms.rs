@@ -56,6 +56,7 @@ pub(crate) struct Layer {
     pub first: bool,
     /// Whether local response norm follows, before other convolutions.
     pub normed: bool,
+    /// What for.
     pub purpose: Purpose,
 }
 
@@ -132,7 +133,7 @@ impl Layer {
         if let Some(geometry) = self.space_to_depth {
             let is_minimal = |algorithm: &Algorithm| matches!(algorithm, Algorithm::Minimal { .. });
             all.retain(|algorithm| !is_minimal(algorithm));
-            all.splice(1..1, Algorithm::candidates(&geometry).into_iter().filter(is_minimal));
+            all.extend(Algorithm::candidates(&geometry).into_iter().filter(is_minimal));
         }
         // Errors are in proportion to the largest value of a tile. Nobody has brought those of an input to
         // one size yet, and local response norm magnifies what is wrong with the smaller ones.

@@ -66,14 +66,20 @@ pub(crate) fn lrn(op: &Op) -> Option<Lrn> {
 
 /// Whether local response norm is among what follows a layer, up to other convolutions.
 pub(crate) fn is_normed(graph: &Graph, id: LayerId) -> bool {
-    let readers = graph.layers.iter().enumerate().filter(|(_, layer)| layer.inputs.contains(&id));
-    readers.into_iter().any(|(reader, layer)| match layer.op {
-        Op::LocalResponseNorm { .. } => true,
-        Op::MaxPool(_) | Op::AvgPool(_) | Op::Concat | Op::Dropout { .. } => {
-            is_normed(graph, reader)
+    let mut follows = vec![false; graph.layers.len()];
+    follows[id] = true;
+    for (reader, layer) in graph.layers.iter().enumerate().skip(id + 1) {
+        if layer.inputs.iter().any(|&input| follows[input]) {
+            match layer.op {
+                Op::LocalResponseNorm { .. } => return true,
+                Op::MaxPool(_) | Op::AvgPool(_) | Op::Concat | Op::Dropout { .. } => {
+                    follows[reader] = true;
+                }
+                _ => {}
+            }
         }
-        _ => false,
-    })
+    }
+    false
 }
 
 pub(crate) fn grid(shape: Shape) -> (usize, usize) {

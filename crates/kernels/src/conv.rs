@@ -180,7 +180,7 @@ impl Algorithm {
     }
 
     /// Those there are for a geometry within the [error budget](Algorithm::ERROR_BUDGET), direct
-    /// convolution first, then those of smaller tiles.
+    /// convolution first, the boldest last.
     pub fn candidates(geometry: &Geometry) -> Vec<Algorithm> {
         let kernel = geometry.kernel;
         let tiles = [2, 3, 4, 5, 6, 7, 8, 9].map(|outputs| {
@@ -193,9 +193,8 @@ impl Algorithm {
             let growth = algorithm.amplification(geometry);
             growth.is_some_and(|growth| growth <= Self::ERROR_BUDGET)
         };
-        let products = [Algorithm::Product].into_iter().chain(strassen);
-        let fast = minimal.into_iter().chain(products).filter(fits);
-        [Algorithm::Direct].into_iter().chain(fast).collect()
+        let plain = [Algorithm::Direct, Algorithm::Product].into_iter();
+        plain.chain(minimal).chain(strassen).filter(fits).collect()
     }
 }
 

@@ -319,10 +319,10 @@ fn candidates() {
         candidates.iter().map(Algorithm::to_string).collect::<Vec<_>>().join(" ")
     };
     let tiles = |most: usize| (2..=most).map(|n| format!(" F({n}×{n})")).collect::<String>();
-    let direct_and = |most| format!("direct{} product", tiles(most));
+    let direct_and = |most| format!("direct product{}", tiles(most));
     assert_eq!(names(geometry((3, 3), 1)), direct_and(7));
     let along_rows: String = (2..=9).map(|n| format!(" F(1×{n})")).collect();
-    assert_eq!(names(geometry((1, 7), 1)), format!("direct{along_rows} product"));
+    assert_eq!(names(geometry((1, 7), 1)), format!("direct product{along_rows}"));
     // Larger tiles would exceed the error budget.
     assert_eq!(names(geometry((5, 5), 1)), direct_and(6));
     assert_eq!(names(geometry((7, 7), 1)), direct_and(4));
