@@ -1,6 +1,6 @@
 //! What the kernels run on: an instruction set and a team of threads.
 
-use crate::threads::Team;
+use crate::threads::{Claims, Team};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -181,7 +181,13 @@ impl Cpu {
     /// Nothing is allocated. Where the threads are busy already (a call inside a task, or from a
     /// second thread) the caller's thread does everything itself.
     pub fn for_each(&self, tasks: usize, work: impl Fn(usize) + Sync) {
-        self.team.for_each(tasks, &work);
+        self.share(tasks, |claims| claims.for_each(&work));
+    }
+
+    /// The same with one call of `work` for each thread that comes, which claims tasks one by one: for
+    /// what a thread keeps from one to the next.
+    pub(crate) fn share(&self, tasks: usize, work: impl Fn(&mut Claims) + Sync) {
+        self.team.share(tasks, &work);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A team of threads that claim numbered tasks, and the pointer through which tasks write.
 //!
-//! A *region* is one call of [`Team::for_each`]. Each thread has a share of consecutive tasks, the
+//! A *region* is one call of [`Team::share`]. Each thread has a share of consecutive tasks, the
 //! same in every region, so that what it wrote in one is in its cache in the next; tasks are
 //! claimed one by one from the share's counter, and who has finished its own helps with the
 //! others. Thus a thread that the operating system takes away delays only the task it is in. The
@@ -36,7 +36,7 @@ const INSIDE: u64 = OPEN - 1;
 #[derive(Clone, Copy)]
 struct Job {
     closure: *const (),
-    call: unsafe fn(*const (), usize),
+    call: unsafe fn(*const (), &mut Claims),
     tasks: usize,
 }
 
@@ -44,9 +44,38 @@ struct Job {
 ///
 /// # Safety
 /// It points to a living `F`.
-unsafe fn call<F: Fn(usize) + Sync>(closure: *const (), task: usize) {
+unsafe fn call<F: Fn(&mut Claims) + Sync>(closure: *const (), claims: &mut Claims) {
     // SAFETY: the caller's promise.
-    unsafe { (*closure.cast::<F>())(task) }
+    unsafe { (*closure.cast::<F>())(claims) }
+}
+
+/// The tasks that a thread claims, one by one: its own share's, then what is left of the others'.
+pub(crate) struct Claims<'a> {
+    /// What is left where the caller is alone.
+    alone: Range<usize>,
+    team: Option<&'a State>,
+    tasks: usize,
+    thread: usize,
+    /// Shares that nothing is left of, from the thread's own on.
+    done: usize,
+}
+
+impl Iterator for Claims<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let Some(team) = self.team else { return self.alone.next() };
+        let threads = team.next.len();
+        while self.done < threads {
+            let owner = (self.thread + self.done) % threads;
+            let task = team.next[owner].0.fetch_add(1, Ordering::Relaxed);
+            if task < team.share(owner, self.tasks).end {
+                return Some(task);
+            }
+            self.done += 1;
+        }
+        None
+    }
 }
 
 /// Keeps what one thread writes off the cache line that others read.
@@ -93,7 +122,7 @@ impl Team {
             next: (0..threads).map(|_| Apart(AtomicUsize::new(0))).collect(),
             job: UnsafeCell::new(Job {
                 closure: std::ptr::null(),
-                call: call::<fn(usize)>,
+                call: call::<fn(&mut Claims)>,
                 tasks: 0,
             }),
             taken: AtomicBool::new(false),
@@ -120,11 +149,11 @@ impl Team {
         self.workers.len() + 1
     }
 
-    /// See [`Cpu::for_each`](crate::Cpu::for_each).
-    pub(crate) fn for_each<F: Fn(usize) + Sync>(&self, tasks: usize, work: &F) {
+    /// See [`Cpu::share`](crate::Cpu::share).
+    pub(crate) fn share<F: Fn(&mut Claims) + Sync>(&self, tasks: usize, work: &F) {
         let alone = self.workers.is_empty() || tasks < 2;
         if alone || self.state.taken.swap(true, Ordering::Acquire) {
-            (0..tasks).for_each(work);
+            work(&mut Claims { alone: 0..tasks, team: None, tasks, thread: 0, done: 0 });
             return;
         }
         let job = Job { closure: (&raw const *work).cast(), call: call::<F>, tasks };
@@ -214,20 +243,12 @@ impl State {
 
     /// Does tasks until none is left. A panic ends the region early and is kept for the caller.
     fn claim(&self, job: Job, thread: usize) {
-        let threads = self.next.len();
+        let mut claims =
+            Claims { alone: 0..0, team: Some(self), tasks: job.tasks, thread, done: 0 };
         let result = catch_unwind(AssertUnwindSafe(|| {
-            for owner in (thread..threads).chain(0..thread) {
-                let end = self.share(owner, job.tasks).end;
-                loop {
-                    let task = self.next[owner].0.fetch_add(1, Ordering::Relaxed);
-                    if task >= end {
-                        break;
-                    }
-                    // SAFETY: the closure lives until the region is closed and empty, and we are
-                    // the caller or inside.
-                    unsafe { (job.call)(job.closure, task) };
-                }
-            }
+            // SAFETY: the closure lives until the region is closed and empty, and we are the caller
+            // or inside.
+            unsafe { (job.call)(job.closure, &mut claims) };
         }));
         if let Err(panic) = result {
             self.next.iter().for_each(|next| next.0.store(job.tasks, Ordering::Relaxed));
@@ -366,6 +387,12 @@ impl<'a> Shared<'a> {
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicU32;
+
+    impl Team {
+        fn for_each(&self, tasks: usize, work: &(impl Fn(usize) + Sync)) {
+            self.share(tasks, &|claims: &mut Claims| claims.for_each(work));
+        }
+    }
 
     fn counts(team: &Team, tasks: usize) -> Vec<u32> {
         let counts: Vec<AtomicU32> = (0..tasks).map(|_| AtomicU32::new(0)).collect();

@@ -116,13 +116,12 @@ pub(super) unsafe fn compute<S: Scheme>(
     let workers = (cpu.threads(), microkernels.paired);
     let schedule = Schedule::new(workers, scheme.tiles(), filters, products);
     let convolution = Convolution { scheme, filters, weights, cpu, microkernels, schedule };
-    let work = |task| {
-        let (tiles, groups) = schedule.task(task);
+    let work = |claims: &mut dyn Iterator<Item = usize>| {
         // SAFETY: each task has its own tiles of its own blocks; the rest is the caller's promise.
-        unsafe { convolution.task(targets, tiles, groups) };
+        unsafe { convolution.tasks(targets, claims) };
     };
     // SAFETY: tasks write no borders; the caller's promise.
-    unsafe { targets.for_each(cpu, schedule.tasks(), border, work) };
+    unsafe { targets.share(cpu, schedule.tasks(), border, work) };
 }
 
 /// One convolution's numbers, shared by its tasks.
@@ -136,15 +135,15 @@ struct Convolution<'a, S> {
 }
 
 impl<S: Scheme> Convolution<'_, S> {
-    /// Some tiles' outputs of some groups of blocks.
+    /// Does a thread's tasks. Inputs are transformed once for all that follow each other on the same tiles.
     ///
     /// # Safety
-    /// As for [`compute`]; nobody else uses those outputs.
-    unsafe fn task(&self, targets: &Targets, tiles: Range<usize>, groups: Range<usize>) {
-        let (points, most) = (self.scheme.points(), tiles.len() * LANES);
-        let inputs_point = odd_lines(self.filters.lanes().len() * most);
-        let sums_point = odd_lines(self.schedule.largest * most);
-        let paired = if self.microkernels.paired { 2 * points * tiles.len() } else { 0 };
+    /// As for [`compute`]; nobody else uses those tasks' outputs.
+    unsafe fn tasks(&self, targets: &Targets, tasks: &mut dyn Iterator<Item = usize>) {
+        let (points, most) = (self.scheme.points(), self.schedule.tiles.largest());
+        let inputs_point = odd_lines(self.filters.lanes().len() * most * LANES);
+        let sums_point = odd_lines(self.schedule.largest * most * LANES);
+        let paired = if self.microkernels.paired { 2 * points * most } else { 0 };
         let lengths = [points * inputs_point, points * sums_point, self.scheme.room(), paired];
         with_scratch(lengths.iter().sum(), |scratch| {
             let (inputs, rest) = scratch.split_at_mut(lengths[0]);
@@ -158,18 +157,36 @@ impl<S: Scheme> Convolution<'_, S> {
                 room: room.as_mut_ptr(),
                 rows: rows.as_mut_ptr(),
             };
-            // SAFETY: the memory is as long as each part uses it; the caller's promise.
-            unsafe {
-                self.scheme.inputs(&memory, tiles.clone());
-                if self.microkernels.paired {
-                    self.pair_rows(&memory, tiles.len());
-                }
-                for group in &self.filters.groups()[groups] {
+            let mut transformed = None;
+            for task in tasks {
+                let (chunk, group) = self.schedule.task(task);
+                let tiles = self.schedule.tiles.part(chunk);
+                let group = &self.filters.groups()[group];
+                // SAFETY: the memory is as long as each part uses it; the caller's promise.
+                unsafe {
+                    if transformed.replace(chunk) != Some(chunk) {
+                        self.transform(&memory, tiles.clone());
+                    }
                     self.multiply(&memory, targets, group, tiles.clone());
-                    self.scheme.outputs(&memory, targets, group, tiles.clone());
+                    self.scheme.outputs(&memory, targets, group, tiles);
                 }
             }
         });
+    }
+
+    /// Some tiles' points, and what paired channels need to know of them.
+    ///
+    /// # Safety
+    /// The memory is for as many tiles; the scheme's inputs are readable.
+    unsafe fn transform(&self, memory: &Memory, tiles: Range<usize>) {
+        let count = tiles.len();
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.scheme.inputs(memory, tiles);
+            if self.microkernels.paired {
+                self.pair_rows(memory, count);
+            }
+        }
     }
 
     /// What paired channels need to know of all points' inputs.

@@ -51,16 +51,31 @@ impl<'a> Targets<'a> {
         border: bool,
         work: impl Fn(usize) + Sync,
     ) {
+        // SAFETY: the caller's promise.
+        unsafe { self.share(cpu, tasks, border, |claims| claims.for_each(&work)) };
+    }
+
+    /// The same with one call for each thread that comes, which claims tasks one by one.
+    ///
+    /// # Safety
+    /// As for [`Targets::for_each`].
+    pub unsafe fn share(
+        &self,
+        cpu: &Cpu,
+        tasks: usize,
+        border: bool,
+        work: impl Fn(&mut dyn Iterator<Item = usize>) + Sync,
+    ) {
         // Targets without pixels may have borders.
         let shares = tasks.max(1);
-        cpu.for_each(shares, |task| {
-            if border {
-                // SAFETY: each share is asked for once; the caller's promise.
-                unsafe { self.zero_borders(task, shares) };
-            }
-            if task < tasks {
-                work(task);
-            }
+        cpu.share(shares, |claims| {
+            work(&mut claims.filter(|&task| {
+                if border {
+                    // SAFETY: each share is claimed once; the caller's promise.
+                    unsafe { self.zero_borders(task, shares) };
+                }
+                task < tasks
+            }));
         });
     }
 

@@ -20,21 +20,20 @@ const PAIRED_STREAM: usize = 16;
 const INPUT: usize = 12;
 const SUM: usize = 10;
 
-/// Tasks: each some tiles and some groups of output blocks.
+/// Tasks: each some tiles and a group of output blocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     /// The most blocks of a group.
     pub largest: usize,
     /// All tiles, in chunks.
-    tiles: Split,
-    /// All groups, in runs.
-    runs: Split,
+    pub tiles: Split,
+    groups: usize,
 }
 
 impl Schedule {
     /// For `tiles` in all, of so many points, which have so many matrices of weights.
     ///
-    /// Chunks of tiles share the inputs' transforms, runs of groups the weights. Of the ways that
+    /// Chunks of tiles share the inputs' transforms, and a thread's groups of a chunk do. Of the ways that
     /// keep a chunk in the cache, the one that is soonest ready on so many threads.
     pub fn new(
         (threads, paired): (usize, bool),
@@ -45,48 +44,32 @@ impl Schedule {
         let groups = filters.groups().len();
         let largest = filters.groups().iter().map(Range::len).max().unwrap_or(0);
         let (inputs, sources) = (filters.lanes().len(), filters.sources());
+        let cut = |chunks| Self { largest, tiles: Split { total: tiles, parts: chunks }, groups };
         if groups == 0 || tiles == 0 {
-            return Self::cut((tiles, 0), (groups, 1), largest);
+            return cut(0);
         }
         let stream = if paired { PAIRED_STREAM } else { STREAM };
         let most = (RESIDENT / (points * (inputs + largest) * LANES).max(1)).max(stream);
         // Each vector of weights is used for all points that have its matrix.
         let stream = stream * matrices / points.max(1);
-        let least = tiles.div_ceil(most);
         let time = |way: &Self| {
-            let (tiles, groups) = (way.tiles.largest(), way.runs.largest());
-            let blocks = groups * largest;
-            let each =
-                tiles * inputs * INPUT + blocks * (tiles.max(stream) * sources + tiles * SUM);
-            way.tasks().div_ceil(threads) * each
+            let (tiles, tasks) = (way.tiles.largest(), way.tasks().div_ceil(threads));
+            let (chunks, blocks) = (tasks.div_ceil(groups), tasks * largest);
+            chunks * tiles * inputs * INPUT + blocks * (tiles.max(stream) * sources + tiles * SUM)
         };
-        let ways = (1..=groups.min(threads)).flat_map(|runs| {
-            let even = least.next_multiple_of(threads.div_ceil(runs)).min(tiles);
-            [least, even].map(|chunks| Self::cut((tiles, chunks), (groups, runs), largest))
-        });
-        ways.min_by_key(time).expect("there is one run at least")
-    }
-
-    fn cut(
-        (tiles, chunks): (usize, usize),
-        (groups, runs): (usize, usize),
-        largest: usize,
-    ) -> Self {
-        Self {
-            largest,
-            tiles: Split { total: tiles, parts: chunks },
-            runs: Split { total: groups, parts: runs },
-        }
+        let least = tiles.div_ceil(most);
+        let even = least.next_multiple_of(threads).min(tiles);
+        [least, even].map(cut).into_iter().min_by_key(time).expect("there are two ways")
     }
 
     /// Number of tasks.
     pub fn tasks(&self) -> usize {
-        self.tiles.parts * self.runs.parts
+        self.tiles.parts * self.groups
     }
 
-    /// A task's tiles and groups.
-    pub fn task(&self, task: usize) -> (Range<usize>, Range<usize>) {
-        (self.tiles.part(task / self.runs.parts), self.runs.part(task % self.runs.parts))
+    /// A task's chunk of tiles and its group; those of a chunk follow each other.
+    pub fn task(&self, task: usize) -> (usize, usize) {
+        (task / self.groups, task % self.groups)
     }
 }
 
@@ -116,11 +99,10 @@ mod tests {
                     let schedule = Schedule::new((threads, false), tiles, &filters, (36, matrices));
                     let mut seen = vec![0; tiles * groups];
                     for task in 0..schedule.tasks() {
-                        let (tiles, runs) = schedule.task(task);
+                        let (chunk, group) = schedule.task(task);
+                        let tiles = schedule.tiles.part(chunk);
                         assert!(tiles.len() * 36 * LANES <= RESIDENT.max(STREAM * 36 * LANES));
-                        for tile in tiles {
-                            runs.clone().for_each(|group| seen[tile * groups + group] += 1);
-                        }
+                        tiles.for_each(|tile| seen[tile * groups + group] += 1);
                     }
                     assert!(seen.iter().all(|&times| times == 1), "{channels:?} {tiles} {threads}");
                 }
@@ -138,19 +120,18 @@ mod tests {
         assert_eq!((tiles(25), tiles(16)), (1, 2));
     }
 
-    /// 3×3 128→128 @14×14 by F(4×4): sixteen tiles, which would leave a thread without work if
-    /// they had to stay together and the groups could not be halved.
+    /// 3×3 128→128 @14×14 by F(4×4): sixteen tiles, which stay together for the sake of the weights; each
+    /// thread has half of the groups.
     #[test]
     fn two_threads_share_a_small_grid_evenly() {
         let cpu = Cpu::new(1).unwrap();
         let filters = filters(&cpu, (128, 128));
         let schedule = Schedule::new((2, false), 16, &filters, (36, 36));
-        let work = |task| {
-            let (tiles, groups) = schedule.task(task);
-            let blocks: usize = filters.groups()[groups].iter().map(Range::len).sum();
-            tiles.len() * blocks
+        let blocks = |tasks: Range<usize>| -> usize {
+            tasks.map(|task| filters.groups()[schedule.task(task).1].len()).sum()
         };
-        assert_eq!(schedule.tasks(), 2);
-        assert_eq!(work(0), work(1));
+        let tasks = schedule.tasks();
+        assert_eq!(schedule.tiles.parts, 1);
+        assert_eq!(blocks(0..tasks / 2), blocks(tasks / 2..tasks));
     }
 }

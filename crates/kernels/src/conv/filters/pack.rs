@@ -114,7 +114,7 @@ impl Filters {
         let mut start = 0;
         for blocks in counts {
             let mut split = Split::at_most(blocks, most);
-            // Bilinear tasks may be runs of groups: an even number suits any even one of threads,
+            // Threads may share the groups of one chunk: an even number suits any even one of threads,
             // where no group becomes a single block by it.
             let bilinear = !matches!(self.packing, Packing::Direct);
             if bilinear && split.parts % 2 == 1 && 2 * (split.parts + 1) <= blocks {
