@@ -411,7 +411,7 @@ microkernels!(
     zen4, crate::simd::Avx512,
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")], multiply_paired,
     paired: true,
-    multiply: [1 [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17]],
+    multiply: [1 [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19]],
     others: [
         1 [1 2 3 4 5 6 7 8 9 10 11 12 13 14] 2 [1 2 3 4 5 6 7 8 9 10 11 12 13 14]
         3 [1 2 3 4 5 6 7 8 9]

@@ -198,21 +198,35 @@ unsafe fn bring_to_size(x: *mut f32, step: usize, blocks: &[bool], size: f32) ->
     }
 }
 
+/// Does something for each of `P` rows. The compiler unrolls loops of 17 rows at most by itself, and keeps
+/// the sums of more in memory. From 20 on they do not fit into registers.
+macro_rules! for_rows {
+    ($P:ident, $p:ident, $body:block) => {
+        for_rows!($P, $p, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18)
+    };
+    ($P:ident, $p:ident, $body:block, $($row:literal)*) => {
+        $(if $row < $P {
+            let $p = $row;
+            $body
+        })*
+    };
+}
+
 /// The product of a panel's rows with paired channels and a single output block.
 ///
 /// # Safety
 /// See [`Multiply`](super::microkernel::Multiply).
 #[inline(always)]
 pub(super) unsafe fn multiply_paired<V: Vector, const P: usize, const N: usize>(panel: &Panel) {
-    const { assert!(N * V::LANES == LANES) };
+    const { assert!(N * V::LANES == LANES && P <= 19) };
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[V::splat(0.0); N]; P];
         for v in 0..N {
             let start = V::load(panel.outputs.add(v * V::LANES));
-            for p in 0..P {
+            for_rows!(P, p, {
                 sums[p][v] = V::splat(*panel.rows.0.add(p)).add(start);
-            }
+            });
         }
         let mut weights = panel.weights;
         let mut ahead = panel.ahead.0;
@@ -255,11 +269,11 @@ pub(super) unsafe fn multiply_paired<V: Vector, const P: usize, const N: usize>(
         for v in 0..N {
             let start = V::load(panel.start.0.add(place::<V>(v, panel.start.1)));
             let factor = V::load(panel.outputs.add(LANES + v * V::LANES));
-            for p in 0..P {
+            for_rows!(P, p, {
                 let factor = V::splat(*panel.rows.1.add(p)).mul(factor);
                 let y = panel.y.add(p * LANES + place::<V>(v, panel.y_block));
                 sums[p][v].mul_add(factor, start).store(y);
-            }
+            });
         }
     }
 }
@@ -279,10 +293,10 @@ unsafe fn single<V: Vector, const P: usize, const N: usize>(
     unsafe {
         for v in 0..N {
             let weight = V::load(weights.add(lane * LANES + v * V::LANES));
-            for p in 0..P {
+            for_rows!(P, p, {
                 let x = V::splat(*x.add(p * LANES + lane));
                 sums[p][v] = x.mul_add(weight, sums[p][v]);
-            }
+            });
         }
     }
 }
@@ -304,7 +318,7 @@ unsafe fn pair_and_single<V: Vector, const P: usize, const N: usize, const I: us
         for v in 0..N {
             let weight = |lane| V::load(weights.add(lane * LANES + v * V::LANES));
             let (w1, w2, w3) = (weight(first), weight(second), weight(third));
-            for p in 0..P {
+            for_rows!(P, p, {
                 let x = x.add(p * LANES);
                 let x1 = V::splat(*x.add(first));
                 let x2 = V::splat(*x.add(second));
@@ -314,7 +328,7 @@ unsafe fn pair_and_single<V: Vector, const P: usize, const N: usize, const I: us
                     _ => w2.sub(x1).neg_mul_add(w1.sub(x2), sums[p][v]),
                 };
                 sums[p][v] = x3.mul_add(w3, sum);
-            }
+            });
         }
     }
 }
