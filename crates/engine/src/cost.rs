@@ -14,7 +14,7 @@ struct Rates {
     multiply_add: f64,
     /// A sum of them, beside.
     sum: f64,
-    /// The sums of a block that are kept in registers at a time, beside; and how many rows these are.
+    /// The sums of a block that are kept in registers at a time, beside; and about how many rows these are.
     panel: f64,
     rows: f64,
     /// A value that is transformed along an axis, for each of its points.

@@ -6,8 +6,8 @@
 //! transformed back into the tile's outputs, with bias and ReLU. What the points are is a
 //! [`Scheme`]'s: `minimal` filtering's or `strassen`'s.
 //!
-//! A task transforms some tiles' inputs into memory of its thread's own, which stays in its
-//! second-level cache, and goes through groups of output blocks: each group's weights are one
+//! A thread transforms some tiles' inputs into memory of its own, which stays in its second-level
+//! cache, and goes through groups of output blocks, each a task of its own: a group's weights are one
 //! stream. An output's value depends on its tile alone, not on what else a task computes.
 //!
 //! Weights, inputs and outputs come from far: weights from memory, the others from where another
@@ -140,6 +140,8 @@ impl<S: Scheme> Convolution<'_, S> {
     /// # Safety
     /// As for [`compute`]; nobody else uses those tasks' outputs.
     unsafe fn tasks(&self, targets: &Targets, tasks: &mut dyn Iterator<Item = usize>) {
+        // Who comes late needs no memory.
+        let Some(first) = tasks.next() else { return };
         let (points, most) = (self.scheme.points(), self.schedule.tiles.largest());
         let inputs_point = odd_lines(self.filters.lanes().len() * most * LANES);
         let sums_point = odd_lines(self.schedule.largest * most * LANES);
@@ -158,7 +160,7 @@ impl<S: Scheme> Convolution<'_, S> {
                 rows: rows.as_mut_ptr(),
             };
             let mut transformed = None;
-            for task in tasks {
+            for task in std::iter::once(first).chain(tasks) {
                 let (chunk, group) = self.schedule.task(task);
                 let tiles = self.schedule.tiles.part(chunk);
                 let group = &self.filters.groups()[group];
@@ -208,7 +210,7 @@ impl<S: Scheme> Convolution<'_, S> {
     /// All points' sums of products over the input channels, for one group of blocks.
     ///
     /// # Safety
-    /// As for [`Self::task`].
+    /// As for [`Self::tasks`].
     unsafe fn multiply(
         &self,
         memory: &Memory,

@@ -58,8 +58,13 @@ impl Schedule {
             chunks * tiles * inputs * INPUT + blocks * (tiles.max(stream) * sources + tiles * SUM)
         };
         let least = tiles.div_ceil(most);
-        let even = least.next_multiple_of(threads).min(tiles);
-        [least, even].map(cut).into_iter().min_by_key(time).expect("there are two ways")
+        // So many threads to each chunk that all have the same.
+        let even = (1..=groups.min(threads)).map(|each| {
+            let chunks = least.next_multiple_of(threads.div_ceil(each));
+            chunks.min(tiles)
+        });
+        let ways = [least].into_iter().chain(even).map(cut);
+        ways.min_by_key(time).expect("there is one way at least")
     }
 
     /// Number of tasks.
@@ -118,6 +123,16 @@ mod tests {
         let filters = filters(&cpu, (192, 320));
         let tiles = |matrices| Schedule::new((2, false), 16, &filters, (25, matrices)).tiles.parts;
         assert_eq!((tiles(25), tiles(16)), (1, 2));
+    }
+
+    /// Eighty-one tiles and two groups: eight threads have a task each where four chunks are cut.
+    #[test]
+    fn many_threads_share_chunks() {
+        let cpu = Cpu::new(1).unwrap();
+        let filters = filters(&cpu, (64, 96));
+        let groups = filters.groups().len();
+        let schedule = Schedule::new((8, false), 81, &filters, (36, 36));
+        assert_eq!(schedule.tasks() % 8, 0, "{groups} groups, {} chunks", schedule.tiles.parts);
     }
 
     /// 3×3 128→128 @14×14 by F(4×4): sixteen tiles, which stay together for the sake of the weights; each
