@@ -70,7 +70,7 @@ const LARGEST: f32 = 1e20;
 static SIGNS: [f32; LANES / 2] = [1.0, -1.0, 1.0, -1.0, 1.0, 0.0, 0.0, 0.0];
 
 /// Rows that are summed side by side.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 
 kernel! {
     /// What each row's sums start with, −Σ x₁x₂, and what brings them back to their size: 1 unless the
@@ -84,15 +84,15 @@ kernel! {
         let whole = blocks.iter().filter(|&&paired| paired).count();
         let expected = size * size * (whole * LANES) as f32;
         let (least, most) = (LEAST * expected, MOST * expected);
+        let per_expected = 1.0 / f64::from(expected);
         // SAFETY: the caller's promise.
         unsafe {
             for first in (0..rows).step_by(AT_ONCE) {
-                let mut at = [x; AT_ONCE];
-                for (i, at) in at.iter_mut().enumerate() {
-                    *at = x.add((first + i).min(rows - 1) * LANES);
-                }
-                let mut products = [[V::Half::splat(0.0); 2]; AT_ONCE];
-                let mut squares = products;
+                let count = AT_ONCE.min(rows - first);
+                let at: [_; AT_ONCE] = std::array::from_fn(|i| x.add((first + i.min(count - 1)) * LANES));
+                let zero = [[V::Half::splat(0.0); 2]; AT_ONCE];
+                // Squares of each half have sums of their own, so that none waits for the other.
+                let (mut products, mut lows, mut highs) = (zero, zero, zero);
                 for (block, &paired) in blocks.iter().enumerate() {
                     if !paired {
                         continue;
@@ -103,7 +103,8 @@ kernel! {
                             let low = V::Half::load(at.add(v * V::Half::LANES));
                             let high = V::Half::load(at.add(HALF + v * V::Half::LANES));
                             products[i][v] = low.mul_add(high, products[i][v]);
-                            squares[i][v] = low.mul_add(low, high.mul_add(high, squares[i][v]));
+                            lows[i][v] = low.mul_add(low, lows[i][v]);
+                            highs[i][v] = high.mul_add(high, highs[i][v]);
                         }
                     }
                 }
@@ -112,25 +113,30 @@ kernel! {
                     for v in 0..HALF / V::Half::LANES {
                         let signs = V::Half::load(SIGNS.as_ptr().add(v * V::Half::LANES));
                         p[i] = products[i][v].neg_mul_add(signs, p[i]);
-                        q[i] = squares[i][v].add(q[i]);
+                        q[i] = lows[i][v].add(highs[i][v]).add(q[i]);
                     }
                 }
-                let (mut p, q) = (V::Half::sums(p), V::Half::sums(q));
+                let sums = |v: [V::Half; AT_ONCE]| {
+                    let [a, b, c, d, e, f, g, h] = v;
+                    let ([a, b, c, d], [e, f, g, h]) = (V::Half::sums([a, b, c, d]), V::Half::sums([e, f, g, h]));
+                    [a, b, c, d, e, f, g, h]
+                };
+                let (mut p, q) = (sums(p), sums(q));
                 let mut factor = [1.0; AT_ONCE];
-                for i in 0..AT_ONCE.min(rows - first) {
-                    if q[i] >= least && q[i] <= most {
-                        continue;
-                    }
-                    if q[i] >= SMALLEST && q[i] <= LARGEST {
-                        factor[i] = root_to_power_of_two(f64::from(q[i]) / f64::from(expected));
-                        let inverse = 1.0 / factor[i];
-                        scale::<V>(at[i], step, blocks.len(), inverse);
-                        p[i] = p[i] * inverse * inverse;
-                    } else {
-                        (p[i], factor[i]) = bring_to_size(at[i], step, blocks, size);
+                // All of them together first: a branch for each row costs as much as its sums.
+                let far = |q: f32| !(q >= least && q <= most);
+                if q.iter().fold(false, |any, &q| any | far(q)) {
+                    for i in (0..count).filter(|&i| far(q[i])) {
+                        if q[i] >= SMALLEST && q[i] <= LARGEST {
+                            factor[i] = root_to_power_of_two(f64::from(q[i]) * per_expected);
+                            let inverse = 1.0 / factor[i];
+                            scale::<V>(at[i], step, blocks.len(), inverse);
+                            p[i] = p[i] * inverse * inverse;
+                        } else {
+                            (p[i], factor[i]) = bring_to_size(at[i], step, blocks, size);
+                        }
                     }
                 }
-                let count = AT_ONCE.min(rows - first);
                 p.as_ptr().copy_to_nonoverlapping(starts.add(first), count);
                 factor.as_ptr().copy_to_nonoverlapping(factors.add(first), count);
             }
