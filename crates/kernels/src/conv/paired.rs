@@ -123,7 +123,7 @@ kernel! {
                 };
                 let (mut p, q) = (sums(p), sums(q));
                 let mut factor = [1.0; AT_ONCE];
-                // All of them together first: a branch for each row costs as much as its sums.
+                // All of them together first: in many networks hardly any is far.
                 let far = |q: f32| !(q >= least && q <= most);
                 if q.iter().fold(false, |any, &q| any | far(q)) {
                     for i in (0..count).filter(|&i| far(q[i])) {
