@@ -4,7 +4,7 @@
 use crate::epilogue::{Ends, Epilogue};
 use crate::pointwise::add_row;
 use crate::pointwise::bands::{Band, RowsMut, for_each_band, for_each_block, row};
-use crate::simd::{Vector, kernel};
+use crate::simd::{Vector, kernel, prefetch};
 use crate::threads::with_scratch;
 use crate::{Cpu, LANES, View, ViewMut};
 
@@ -66,7 +66,7 @@ pub fn max(cpu: &Cpu, x: View, w: &Windows, y: &mut ViewMut) {
     for_each_band(cpu, y, false, |band| {
         with_scratch(x.layout.width * LANES, |line| {
             for i in band.rows.clone() {
-                let input = input_rows(&x, band.picture, band.block, &w.rows[i]);
+                let input = input_rows(&x, band.picture, band.block, &w.rows, i);
                 // SAFETY: the windows fit, as asserted.
                 unsafe { max_row(cpu, input, &w.columns, line, band.row(i)) };
             }
@@ -84,7 +84,7 @@ pub fn average(cpu: &Cpu, x: View, w: &Windows, epilogue: Epilogue, y: &mut View
     for_each_band(cpu, y, false, |band| {
         with_scratch(x.layout.width * LANES, |line| {
             for i in band.rows.clone() {
-                let input = input_rows(&x, band.picture, band.block, &w.rows[i]);
+                let input = input_rows(&x, band.picture, band.block, &w.rows, i);
                 let count = w.rows[i].count;
                 let ((bias, _), (floor, _)) = ends.of(&(band.block..band.block + 1));
                 let y = band.row(i);
@@ -108,7 +108,7 @@ pub fn max_backward(cpu: &Cpu, x: View, dy: View, w: &Windows, accumulate: bool,
         with_scratch(input + output, |scratch| {
             let (line, maxima) = scratch.split_at_mut(input);
             for (i, rows) in w.rows.iter().enumerate() {
-                let x = input_rows(&x, band.picture, band.block, rows);
+                let x = input_rows(&x, band.picture, band.block, &w.rows, i);
                 let dy = row(&dy, band.picture, band.block, i);
                 let dx = band.rows_mut(rows.start..rows.end);
                 // SAFETY: the windows fit, as asserted.
@@ -150,12 +150,24 @@ struct InputRows<'a> {
     /// From one row to the next.
     stride: usize,
     rows: usize,
+    /// Rows behind them that the next windows read too: they come while these are read.
+    fresh: usize,
 }
 
-fn input_rows<'a>(x: &View<'a>, picture: usize, block: usize, rows: &Span) -> InputRows<'a> {
+/// Of the `i`-th of all rows of windows.
+fn input_rows<'a>(
+    x: &View<'a>,
+    picture: usize,
+    block: usize,
+    windows: &[Span],
+    i: usize,
+) -> InputRows<'a> {
+    let rows = &windows[i];
     let start = x.offset(picture, block, rows.start, 0);
     let end = x.offset(picture, block, rows.end - 1, x.layout.width);
-    InputRows { values: &x.data[start..end], stride: x.layout.row_stride(), rows: rows.len() }
+    let fresh = windows.get(i + 1).map_or(0, |next| next.end.saturating_sub(rows.end));
+    let (values, stride) = (&x.data[start..end], x.layout.row_stride());
+    InputRows { values, stride, rows: rows.len(), fresh }
 }
 
 fn zero_unless(accumulate: bool, band: &mut Band) {
@@ -184,6 +196,9 @@ kernel! {
         unsafe {
             for i in (0..line.len()).step_by(V::LANES) {
                 let mut max = V::load(x.values.as_ptr().add(i));
+                for r in x.rows..x.rows + x.fresh {
+                    prefetch(x.values.as_ptr().wrapping_add(r * x.stride + i));
+                }
                 for r in 1..x.rows {
                     max = larger(V::load(x.values.as_ptr().add(r * x.stride + i)), max);
                 }

@@ -10,8 +10,8 @@
 //! cache, and goes through groups of output blocks, each a task of its own: a group's weights are one
 //! stream. An output's value depends on its tile alone, not on what else a task computes.
 //!
-//! Weights, inputs and outputs come from far: weights from memory, the others from where another
-//! core left them. All are asked for while there is arithmetic to do meanwhile.
+//! Weights and inputs come from far: weights from memory, inputs from where another core left them.
+//! They are asked for while there is arithmetic to do meanwhile.
 
 mod schedule;
 
@@ -80,9 +80,6 @@ pub(super) trait Scheme: Sync {
         blocks: &Range<usize>,
         tiles: Range<usize>,
     );
-
-    /// Asks for the memory of some tiles' outputs of one block of sums, to be written soon.
-    fn ask_for_outputs(&self, targets: &Targets, block: usize, tiles: Range<usize>);
 }
 
 /// A task's memory.
@@ -169,7 +166,7 @@ impl<S: Scheme> Convolution<'_, S> {
                     if transformed.replace(chunk) != Some(chunk) {
                         self.transform(&memory, tiles.clone());
                     }
-                    self.multiply(&memory, targets, group, tiles.clone());
+                    self.multiply(&memory, group, tiles.clone());
                     self.scheme.outputs(&memory, targets, group, tiles);
                 }
             }
@@ -211,13 +208,7 @@ impl<S: Scheme> Convolution<'_, S> {
     ///
     /// # Safety
     /// As for [`Self::tasks`].
-    unsafe fn multiply(
-        &self,
-        memory: &Memory,
-        targets: &Targets,
-        group: &Range<usize>,
-        tiles: Range<usize>,
-    ) {
+    unsafe fn multiply(&self, memory: &Memory, group: &Range<usize>, tiles: Range<usize>) {
         let Self { scheme, filters, .. } = self;
         let paired = self.microkernels.paired;
         let single = self.microkernels.single();
@@ -229,9 +220,6 @@ impl<S: Scheme> Convolution<'_, S> {
         let per_matrix = sources * group.len() * LANES;
         let stream = group.start * LANES * sources * scheme.matrices();
         let stream = &self.weights[stream..][..per_matrix * scheme.matrices()];
-        let outputs = Split { total: group.len() * tiles.len(), parts: parts * scheme.points() };
-        let mut asked = Asked { block: group.start, tile: 0, tiles: &tiles };
-        let mut outputs = outputs.parts_from(0);
         let (nothing, bias) = (Ends::NONE.of(group).0, scheme.bias(group));
         // The next matrix, the next group's first too, comes while this one is used.
         let lines = |turns: usize| {
@@ -249,8 +237,6 @@ impl<S: Scheme> Convolution<'_, S> {
             for part in all_rows.clone() {
                 let starts = memory.rows.wrapping_add(2 * point * tiles.len() + part.start);
                 for panel in 0..panels {
-                    let count = outputs.next().map_or(0, |outputs| outputs.len());
-                    asked.ask(*scheme, targets, count);
                     let lines = ahead.0.next().map_or(0, |lines| lines.start);
                     let next = (matrix + 1) * per_matrix + lines * LANES;
                     let tile = panel * tiles.len() + part.start;
@@ -273,30 +259,6 @@ impl<S: Scheme> Convolution<'_, S> {
                         });
                     }
                 }
-            }
-        }
-    }
-}
-
-/// Outputs that have been asked for: all before this block and tile.
-struct Asked<'a> {
-    block: usize,
-    tile: usize,
-    /// The task's.
-    tiles: &'a Range<usize>,
-}
-
-impl Asked<'_> {
-    /// Asks for so many more.
-    fn ask<S: Scheme>(&mut self, scheme: &S, targets: &Targets, mut count: usize) {
-        while count > 0 {
-            let first = self.tiles.start + self.tile;
-            let run = count.min(self.tiles.end - first);
-            scheme.ask_for_outputs(targets, self.block, first..first + run);
-            count -= run;
-            self.tile += run;
-            if self.tile == self.tiles.len() {
-                (self.block, self.tile) = (self.block + 1, 0);
             }
         }
     }

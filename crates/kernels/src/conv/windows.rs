@@ -13,7 +13,6 @@ use super::balance::Balance;
 use super::bilinear::{Memory, Scheme, Step};
 use super::target::{Origin, Place, Targets};
 use crate::epilogue::{Ends, PerBlock};
-use crate::simd::prefetch_to_write;
 use crate::{Channels, Cpu, LANES, View};
 use kernels::Row;
 use std::ops::Range;
@@ -270,15 +269,6 @@ impl Scheme for Windows<'_> {
                     let sums = memory.sums.add(from).cast_const();
                     kernels::finish(self.cpu, sums, run.count, &ends, origin.at(run.place));
                 }
-            }
-        }
-    }
-
-    fn ask_for_outputs(&self, targets: &Targets, block: usize, tiles: Range<usize>) {
-        let origin = Origin::of(targets, block);
-        for run in self.runs(tiles) {
-            for i in 0..run.count {
-                prefetch_to_write(origin.at(run.place).wrapping_add(i * LANES));
             }
         }
     }

@@ -8,7 +8,7 @@ use super::transform::{Run, Transform};
 use crate::conv::bilinear::{Memory, Scheme, Step};
 use crate::conv::target::{Target, Targets};
 use crate::epilogue::{Ends, PerBlock};
-use crate::simd::{prefetch_to_l2, prefetch_to_write};
+use crate::simd::prefetch_to_l2;
 use crate::{Isa, LANES, Layout, View};
 use std::ops::Range;
 
@@ -199,20 +199,6 @@ impl Scheme for Tiles<'_> {
                         false => End::Same { bias: bias.0, floor: floor.0 },
                     };
                     transform.output(memory.sums.add(from), y, exist, end);
-                }
-            }
-        }
-    }
-
-    fn ask_for_outputs(&self, targets: &Targets, block: usize, tiles: Range<usize>) {
-        let (Target { data, layout, .. }, block) = targets.of(block);
-        for place in self.places(tiles.start).take(tiles.len()) {
-            let (start, exist) = self.outputs_of(place, layout, block);
-            for row in 0..exist.0 {
-                for column in 0..exist.1 {
-                    let at = start + row * layout.row_stride() + column * LANES;
-                    // SAFETY: an output.
-                    prefetch_to_write(unsafe { data.at(at) });
                 }
             }
         }

@@ -6,7 +6,6 @@ use crate::conv::balance::Balance;
 use crate::conv::bilinear::{Memory, Scheme, Step};
 use crate::conv::target::{Origin, Place, Targets};
 use crate::epilogue::{Ends, PerBlock};
-use crate::simd::prefetch_to_write;
 use crate::{Cpu, LANES, View};
 use std::ops::Range;
 
@@ -192,20 +191,6 @@ impl Scheme for Pixels<'_> {
                         ),
                     }
                 }
-            }
-        }
-    }
-
-    fn ask_for_outputs(&self, targets: &Targets, block: usize, tiles: Range<usize>) {
-        for block in self.outputs_in(block) {
-            let origin = Origin::of(targets, block);
-            let mut place = self.first(tiles.start);
-            for _ in tiles.clone() {
-                place = self.for_pixels(place, |_, place| {
-                    if let Some(place) = place {
-                        prefetch_to_write(origin.at(place));
-                    }
-                });
             }
         }
     }
