@@ -80,68 +80,95 @@ kernel! {
     /// # Safety
     /// The inputs are readable and writable, `starts` and `factors` are writable for all rows.
     pub(super) unsafe fn rows<V>(inputs: &Inputs, starts: *mut f32, factors: *mut f32) {
-        const HALF: usize = LANES / 2;
-        let Inputs { x, step, rows, blocks, size } = *inputs;
-        let whole = blocks.iter().filter(|&&paired| paired).count();
-        let expected = size * size * (whole * LANES) as f32;
-        let (least, most) = (LEAST * expected, MOST * expected);
-        let per_expected = 1.0 / f64::from(expected);
+        let (whole, rest) = (inputs.rows / AT_ONCE, inputs.rows % AT_ONCE);
         // SAFETY: the caller's promise.
         unsafe {
-            for first in (0..rows).step_by(AT_ONCE) {
-                let count = AT_ONCE.min(rows - first);
-                let at: [_; AT_ONCE] = std::array::from_fn(|i| x.add((first + i.min(count - 1)) * LANES));
-                let zero = [[V::Half::splat(0.0); 2]; AT_ONCE];
-                // Squares of each half have sums of their own, so that none waits for the other.
-                let (mut products, mut lows, mut highs) = (zero, zero, zero);
-                for (block, &paired) in blocks.iter().enumerate() {
-                    if !paired {
-                        continue;
-                    }
-                    for i in 0..AT_ONCE {
-                        let at = at[i].add(block * step);
-                        for v in 0..HALF / V::Half::LANES {
-                            let low = V::Half::load(at.add(v * V::Half::LANES));
-                            let high = V::Half::load(at.add(HALF + v * V::Half::LANES));
-                            products[i][v] = low.mul_add(high, products[i][v]);
-                            lows[i][v] = low.mul_add(low, lows[i][v]);
-                            highs[i][v] = high.mul_add(high, highs[i][v]);
-                        }
-                    }
-                }
-                let (mut p, mut q) = ([V::Half::splat(0.0); AT_ONCE], [V::Half::splat(0.0); AT_ONCE]);
-                for i in 0..AT_ONCE {
-                    for v in 0..HALF / V::Half::LANES {
-                        let signs = V::Half::load(SIGNS.as_ptr().add(v * V::Half::LANES));
-                        p[i] = products[i][v].neg_mul_add(signs, p[i]);
-                        q[i] = lows[i][v].add(highs[i][v]).add(q[i]);
-                    }
-                }
-                let sums = |v: [V::Half; AT_ONCE]| {
-                    let [a, b, c, d, e, f, g, h] = v;
-                    let ([a, b, c, d], [e, f, g, h]) = (V::Half::sums([a, b, c, d]), V::Half::sums([e, f, g, h]));
-                    [a, b, c, d, e, f, g, h]
-                };
-                let (mut p, q) = (sums(p), sums(q));
-                let mut factor = [1.0; AT_ONCE];
-                // All of them together first: in many networks hardly any is far.
-                let far = |q: f32| !(q >= least && q <= most);
-                if q.iter().fold(false, |any, &q| any | far(q)) {
-                    for i in (0..count).filter(|&i| far(q[i])) {
-                        if q[i] >= SMALLEST && q[i] <= LARGEST {
-                            factor[i] = root_to_power_of_two(f64::from(q[i]) * per_expected);
-                            let inverse = 1.0 / factor[i];
-                            scale::<V>(at[i], step, blocks.len(), inverse);
-                            p[i] = p[i] * inverse * inverse;
-                        } else {
-                            (p[i], factor[i]) = bring_to_size(at[i], step, blocks, size);
-                        }
-                    }
-                }
-                p.as_ptr().copy_to_nonoverlapping(starts.add(first), count);
-                factor.as_ptr().copy_to_nonoverlapping(factors.add(first), count);
+            for first in (0..whole).map(|i| i * AT_ONCE) {
+                some_rows::<V, AT_ONCE>(inputs, first, starts, factors);
+            }
+            let mut first = whole * AT_ONCE;
+            if rest >= AT_ONCE / 2 {
+                some_rows::<V, { AT_ONCE / 2 }>(inputs, first, starts, factors);
+                first += AT_ONCE / 2;
+            }
+            for first in first..inputs.rows {
+                some_rows::<V, 1>(inputs, first, starts, factors);
             }
         }
+    }
+}
+
+/// The same for `N` rows from one on.
+///
+/// # Safety
+/// As there, and the machine has `V`'s instructions.
+#[inline(always)]
+unsafe fn some_rows<V: Vector, const N: usize>(
+    inputs: &Inputs,
+    first: usize,
+    starts: *mut f32,
+    factors: *mut f32,
+) {
+    const HALF: usize = LANES / 2;
+    let Inputs { x, step, blocks, size, .. } = *inputs;
+    let whole = blocks.iter().filter(|&&paired| paired).count();
+    let expected = size * size * (whole * LANES) as f32;
+    let (least, most) = (LEAST * expected, MOST * expected);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let x = x.add(first * LANES);
+        let zero = [[V::Half::splat(0.0); 2]; N];
+        // Squares of each half have sums of their own, so that none waits for the other.
+        let (mut products, mut lows, mut highs) = (zero, zero, zero);
+        for (block, &paired) in blocks.iter().enumerate() {
+            if !paired {
+                continue;
+            }
+            let x = x.add(block * step);
+            for i in 0..N {
+                for v in 0..HALF / V::Half::LANES {
+                    let at = x.add(i * LANES + v * V::Half::LANES);
+                    let (low, high) = (V::Half::load(at), V::Half::load(at.add(HALF)));
+                    products[i][v] = low.mul_add(high, products[i][v]);
+                    lows[i][v] = low.mul_add(low, lows[i][v]);
+                    highs[i][v] = high.mul_add(high, highs[i][v]);
+                }
+            }
+        }
+        let (mut p, mut q) = ([V::Half::splat(0.0); AT_ONCE], [V::Half::splat(0.0); AT_ONCE]);
+        for i in 0..N {
+            for v in 0..HALF / V::Half::LANES {
+                let signs = V::Half::load(SIGNS.as_ptr().add(v * V::Half::LANES));
+                p[i] = products[i][v].neg_mul_add(signs, p[i]);
+                q[i] = lows[i][v].add(highs[i][v]).add(q[i]);
+            }
+        }
+        let sums = |v: [V::Half; AT_ONCE]| {
+            let [a, b, c, d, e, f, g, h] = v;
+            let (first, last) = (V::Half::sums([a, b, c, d]), V::Half::sums([e, f, g, h]));
+            let ([a, b, c, d], [e, f, g, h]) = (first, last);
+            [a, b, c, d, e, f, g, h]
+        };
+        let (mut p, q) = (sums(p), sums(q));
+        let mut factor = [1.0; AT_ONCE];
+        // All of them together first: in many networks hardly any is far.
+        let far = |q: f32| !(q >= least && q <= most);
+        if q[..N].iter().fold(false, |any, &q| any | far(q)) {
+            for i in (0..N).filter(|&i| far(q[i])) {
+                let x = x.add(i * LANES);
+                if q[i] >= SMALLEST && q[i] <= LARGEST {
+                    let mean_square = f64::from(q[i]) / f64::from(expected);
+                    factor[i] = root_to_power_of_two(mean_square);
+                    let inverse = 1.0 / factor[i];
+                    scale::<V>(x, step, blocks.len(), inverse);
+                    p[i] = p[i] * inverse * inverse;
+                } else {
+                    (p[i], factor[i]) = bring_to_size(x, step, blocks, size);
+                }
+            }
+        }
+        p.as_ptr().copy_to_nonoverlapping(starts.add(first), N);
+        factor.as_ptr().copy_to_nonoverlapping(factors.add(first), N);
     }
 }
 
