@@ -26,9 +26,10 @@ fn errors_grow_little_whatever_the_size() {
         let padding = (kernel / 2, kernel / 2);
         let geometry = Geometry { kernel: (kernel, kernel), stride: (1, 1), padding };
         let w = Tensor::random([outputs, inputs, kernel, kernel], 2);
+        let w = w.map(|value| f64::from(value as f32));
         for halves in -7..=7 {
             let scale = 2f64.powf(f64::from(halves) / 2.0);
-            let x = noise.clone().map(|value| value * scale);
+            let x = noise.clone().map(|value| f64::from((value * scale) as f32));
             let y = reference::conv::forward(&x, &w, &geometry, (side, side));
             for &tile in tiles {
                 let algorithm = match tile {
